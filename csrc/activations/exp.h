@@ -1,0 +1,29 @@
+#pragma once
+
+#include "../activation.h"
+#include "../math.h"
+
+namespace activations_ext {
+
+struct Exp {
+  static constexpr const char* kName = "exp";
+  static constexpr Shape kShape = Shape::kSmooth;
+  static constexpr std::array<Parameter, 0> kParameters = {};
+
+  constexpr bool saves_result() const { return true; }
+
+  template <class T>
+  constexpr T value(T x) const {
+    return exp(x);
+  }
+  template <class T>
+  constexpr T slope_of_result(T y) const {
+    return y;
+  }
+  template <class T>
+  constexpr T curvature_of_result(T) const {
+    return T(1.0);
+  }
+};
+
+}  // namespace activations_ext

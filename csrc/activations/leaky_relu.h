@@ -1,0 +1,32 @@
+#pragma once
+
+#include "../activation.h"
+#include "../math.h"
+
+namespace activations_ext {
+
+// x for x > 0, negative_slope·x otherwise. The sign of the result tells the side as long as
+// negative_slope > 0.
+struct LeakyReLU {
+  static constexpr const char* kName = "leaky_relu";
+  static constexpr Shape kShape = Shape::kPiecewiseLinear;
+  static constexpr std::array kParameters = {Parameter{"negative_slope", 0.01}};
+  double negative_slope;
+
+  constexpr bool saves_result() const { return negative_slope > 0; }
+
+  template <class T>
+  constexpr T value(T x) const {
+    return where(x > T(0.0), x, T(negative_slope) * x);
+  }
+  template <class T>
+  constexpr T slope(T x) const {
+    return where(x > T(0.0), T(1.0), T(negative_slope));
+  }
+  template <class T>
+  constexpr T slope_of_result(T y) const {
+    return slope(y);
+  }
+};
+
+}  // namespace activations_ext

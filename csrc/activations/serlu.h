@@ -1,0 +1,32 @@
+#pragma once
+
+#include "../activation.h"
+#include "../math.h"
+
+namespace activations_ext {
+
+// λx for x ≥ 0, λα·x·eˣ otherwise: Zhang and Li, arXiv:1807.10117. The minimum is −λα/e at −1.
+struct SERLU {
+  static constexpr const char* kName = "serlu";
+  static constexpr Shape kShape = Shape::kSmooth;
+  static constexpr std::array<Parameter, 0> kParameters = {};
+  static constexpr double kAlpha = 2.90427, kLambda = 1.07862;
+
+  constexpr bool saves_result() const { return false; }
+
+  template <class T>
+  constexpr T value(T x) const {
+    const T negative = exp_times(T(kLambda * kAlpha) * x, x);
+    return where(x >= T(0.0), T(kLambda) * x, where(x < T(-120.0), T(0.0) * x, negative));
+  }
+  template <class T>
+  constexpr T slope(T x) const {
+    return where(x >= T(0.0), T(kLambda), (x + T(1.0)) * exp_times(T(kLambda * kAlpha), x));
+  }
+  template <class T>
+  constexpr T curvature(T x) const {
+    return where(x >= T(0.0), T(0.0), (x + T(2.0)) * exp_times(T(kLambda * kAlpha), x));
+  }
+};
+
+}  // namespace activations_ext

@@ -1,0 +1,50 @@
+#pragma once
+
+#include "../activation.h"
+#include "../math.h"
+
+namespace activations_ext {
+
+// 0 for |x| ≤ lambd, else x. Slope 0 at both kinks.
+struct Hardshrink {
+  static constexpr const char* kName = "hardshrink";
+  static constexpr Shape kShape = Shape::kPiecewiseLinear;
+  static constexpr std::array kParameters = {Parameter{"lambd", 0.5}};
+  double lambd;
+
+  constexpr bool saves_result() const { return lambd >= 0; }
+
+  template <class T>
+  constexpr T value(T x) const {
+    return where(abs(x) <= T(lambd), T(0.0), x);
+  }
+  template <class T>
+  constexpr T slope(T x) const {
+    return where(abs(x) > T(lambd), T(1.0), T(0.0));
+  }
+  template <class T>
+  constexpr T slope_of_result(T y) const {
+    return slope(y);
+  }
+};
+
+// x moved towards 0 by lambd, 0 for |x| ≤ lambd. Slope 0 at both kinks.
+struct Softshrink {
+  static constexpr const char* kName = "softshrink";
+  static constexpr Shape kShape = Shape::kPiecewiseLinear;
+  static constexpr std::array kParameters = {Parameter{"lambd", 0.5}};
+  double lambd;
+
+  constexpr bool saves_result() const { return false; }
+
+  template <class T>
+  constexpr T value(T x) const {
+    return where(abs(x) <= T(lambd), T(0.0), x - copysign(T(lambd), x));
+  }
+  template <class T>
+  constexpr T slope(T x) const {
+    return where(abs(x) > T(lambd), T(1.0), T(0.0));
+  }
+};
+
+}  // namespace activations_ext

@@ -1,0 +1,38 @@
+#pragma once
+
+#include "../activation.h"
+#include "../math.h"
+
+namespace activations_ext {
+
+// x·σ(x): Elfwing et al., arXiv:1702.03118; Ramachandran et al. (swish), arXiv:1710.05941.
+struct SiLU {
+  static constexpr const char* kName = "silu";
+  static constexpr Shape kShape = Shape::kSmooth;
+  static constexpr std::array<Parameter, 0> kParameters = {};
+
+  constexpr bool saves_result() const { return false; }
+
+  template <class T>
+  constexpr T value(T x) const {
+    const T e = exp(-abs(x));
+    const T numerator = where(x < T(0.0), exp_times(x, -abs(x)), x);
+    // Where even x·eˣ underflows: 0·x is −0, and NaN at −∞ as torch's.
+    return where(x < T(kUnderflow<T>), T(0.0) * x, numerator / (e + T(1.0)));
+  }
+  template <class T>
+  constexpr T slope(T x) const {
+    const T e = exp(-abs(x));
+    const T inverse = T(1.0) / (e + T(1.0));
+    const T sigma = where(x < T(0.0), e * inverse, inverse);
+    const T complement = where(x < T(0.0), inverse, e * inverse);
+    return sigma * (T(1.0) + x * complement);
+  }
+  template <class T>
+  constexpr T curvature(T x) const {
+    const T sigma = logistic(x);
+    return logistic_slope(x) * (T(2.0) + x * (T(1.0) - sigma - sigma));
+  }
+};
+
+}  // namespace activations_ext

@@ -1,0 +1,30 @@
+#pragma once
+
+#include "../activation.h"
+#include "../math.h"
+
+namespace activations_ext {
+
+// max(x, 0)², So et al., arXiv:2109.08668.
+struct SquaredReLU {
+  static constexpr const char* kName = "squared_relu";
+  static constexpr Shape kShape = Shape::kPiecewise;
+  static constexpr std::array<Parameter, 0> kParameters = {};
+
+  constexpr bool saves_result() const { return false; }
+
+  template <class T>
+  constexpr T value(T x) const {
+    return where(x <= T(0.0), T(0.0), x * x);
+  }
+  template <class T>
+  constexpr T slope(T x) const {
+    return where(x <= T(0.0), T(0.0), x + x);
+  }
+  template <class T>
+  constexpr T curvature(T x) const {
+    return where(x <= T(0.0), T(0.0), T(2.0));
+  }
+};
+
+}  // namespace activations_ext

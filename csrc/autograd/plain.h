@@ -1,0 +1,29 @@
+// Which calls may go straight to the kernels, past the dispatcher.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <ATen/record_function.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
+
+namespace activations_ext {
+
+// No dispatch mode, functorch transform, autocast, tracer, inference mode or profiler is active on
+// this thread.
+inline bool nothing_intercepts() {
+  const auto local = c10::impl::tls_local_dispatch_key_set();
+  return local.included_ == c10::default_included_set &&
+         local.excluded_ == c10::default_excluded_set && !at::hasCallbacks();
+}
+
+// A dense CPU tensor of a dtype with kernels, and no subclass, wrapper, conjugate or zero tensor.
+inline bool is_plain(const at::Tensor& tensor) {
+  constexpr c10::DispatchKeySet kPlain({c10::DispatchKey::CPU, c10::DispatchKey::AutogradCPU,
+                                        c10::DispatchKey::ADInplaceOrView,
+                                        c10::DispatchKey::AutocastCPU});
+  const auto dtype = tensor.scalar_type();
+  return (tensor.key_set() - kPlain).empty() &&
+         (dtype == at::kFloat || dtype == at::kDouble || dtype == at::kBFloat16 ||
+          dtype == at::kHalf);
+}
+
+}  // namespace activations_ext

@@ -1,0 +1,8 @@
+#include "../pointwise.h"
+
+namespace activations_ext::cpu {
+
+// One file for each number type, so that they compile in parallel.
+void fill_float(KernelTable& table) { fill_table<float>(table.pointwise, Number::kFloat); }
+
+}  // namespace activations_ext::cpu

@@ -1,0 +1,41 @@
+// One kernel module: `import _cpu_avx512; _cpu_avx512.kernels` is a capsule that holds the address
+// of the table. CPU_MODULE, the module's name, comes from setup.py.
+#include <Python.h>
+
+#include "../kernels.h"
+
+namespace activations_ext::cpu {
+
+void fill_float(KernelTable& table);
+void fill_double(KernelTable& table);
+void fill_bfloat16(KernelTable& table);
+void fill_half(KernelTable& table);
+
+}  // namespace activations_ext::cpu
+
+#define JOIN_EXPANDED(a, b) a##b
+#define JOIN(a, b) JOIN_EXPANDED(a, b)
+#define QUOTE_EXPANDED(a) #a
+#define QUOTE(a) QUOTE_EXPANDED(a)
+
+PyMODINIT_FUNC JOIN(PyInit_, CPU_MODULE)() {
+  using namespace activations_ext::cpu;
+  static KernelTable table = {};
+  fill_float(table);
+  fill_double(table);
+  fill_bfloat16(table);
+  fill_half(table);
+
+  static PyModuleDef definition = {};
+  definition.m_base = PyModuleDef_HEAD_INIT;
+  definition.m_name = QUOTE(CPU_MODULE);
+  PyObject* module = PyModule_Create(&definition);
+  if (module == nullptr) return nullptr;
+  PyObject* capsule = PyCapsule_New(&table, kKernelTableCapsule, nullptr);
+  if (capsule == nullptr || PyModule_AddObject(module, "kernels", capsule) < 0) {
+    Py_XDECREF(capsule);
+    Py_DECREF(module);
+    return nullptr;
+  }
+  return module;
+}

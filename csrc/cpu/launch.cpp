@@ -1,0 +1,162 @@
+#include "launch.h"
+
+#include <ATen/EmptyTensor.h>
+#include <ATen/Parallel.h>
+#include <ATen/TensorIterator.h>
+#include <ATen/ops/empty_like.h>
+
+#include <cstring>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace activations_ext::cpu {
+namespace {
+
+const KernelTable* kernels = nullptr;
+
+// Work is split at multiples of this many elements: a multiple of the cache line for every dtype.
+constexpr int64_t kBlock = 1024;
+
+// From this size on malloc maps every block afresh (glibc's largest dynamic mmap threshold), so
+// that each page faults, and the block does not fit the cache besides.
+constexpr int64_t kLargeBytes = int64_t{32} << 20;
+
+Number number_of(at::ScalarType dtype) {
+  switch (dtype) {
+    case at::kFloat:
+      return Number::kFloat;
+    case at::kDouble:
+      return Number::kDouble;
+    case at::kBFloat16:
+      return Number::kBFloat16;
+    case at::kHalf:
+      return Number::kHalf;
+    default:
+      TORCH_INTERNAL_ASSERT(false, "dtype without a kernel: ", dtype);
+  }
+}
+
+// Huge pages for a large block that has just been mapped: 2 MiB a fault instead of 4 KiB.
+void advise_huge_pages([[maybe_unused]] const at::Tensor& fresh) {
+#if defined(__linux__)
+  constexpr uintptr_t kPage = uintptr_t{2} << 20;
+  const auto start = reinterpret_cast<uintptr_t>(fresh.data_ptr());
+  const uintptr_t first = (start + kPage - 1) / kPage * kPage;
+  const uintptr_t last = (start + fresh.nbytes()) / kPage * kPage;
+  // Only advice: where the system refuses, the pages stay small.
+  if (first < last) (void)madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+#endif
+}
+
+// Dense tensors of the same layout can be walked as flat memory.
+bool same_dense_layout(const at::Tensor& a, const at::Tensor& b) {
+  if (a.is_contiguous() && b.is_contiguous()) return true;
+  return a.strides() == b.strides() && a.is_non_overlapping_and_dense();
+}
+
+struct Flat {
+  void* out;
+  const void* a;
+  const void* b;
+};
+
+void run_flat(const Pointwise& op, PointwiseKernel kernel, Flat at, int64_t count, int64_t itemsize,
+              bool stream) {
+  const auto range = [&](int64_t begin, int64_t end) {
+    const auto advance = [&](auto* base) -> decltype(base) {
+      if (base == nullptr) return nullptr;
+      using Byte = std::conditional_t<std::is_const_v<std::remove_pointer_t<decltype(base)>>,
+                                      const char, char>;
+      return static_cast<Byte*>(base) + begin * itemsize;
+    };
+    kernel(op.activation, advance(at.out), advance(at.a), advance(at.b), end - begin, stream);
+  };
+  const int64_t grain = op.cheap ? 32 * kBlock : 8 * kBlock;
+  if (count <= grain) return range(0, count);
+  at::parallel_for(0, (count + kBlock - 1) / kBlock, grain / kBlock,
+                   [&](int64_t begin, int64_t end) {
+                     range(begin * kBlock, std::min(end * kBlock, count));
+                   });
+}
+
+// Any strides: rows of the iterator, through small contiguous buffers where a row is not contiguous.
+void run_strided(const Pointwise& op, PointwiseKernel kernel, const at::Tensor& out,
+                 const at::Tensor& a, const at::Tensor& b) {
+  at::TensorIteratorConfig config;
+  config.resize_outputs(false).check_all_same_dtype(true).add_output(out).add_const_input(a);
+  if (b.defined()) config.add_const_input(b);
+  auto iterator = config.build();
+  const int64_t itemsize = out.itemsize();
+
+  constexpr int64_t kBuffer = 512;
+  const auto copy = [itemsize](char* to, int64_t to_stride, const char* from, int64_t from_stride,
+                               int64_t count) {
+    const auto with_size = [&]<class Word>() {
+      for (int64_t i = 0; i < count; ++i)
+        std::memcpy(to + i * to_stride, from + i * from_stride, sizeof(Word));
+    };
+    if (itemsize == 2) return with_size.operator()<uint16_t>();
+    if (itemsize == 4) return with_size.operator()<uint32_t>();
+    return with_size.operator()<uint64_t>();
+  };
+  const auto row = [&](char* const* data, const int64_t* strides, int64_t count) {
+    const bool contiguous = strides[0] == itemsize && strides[1] == itemsize &&
+                            (!b.defined() || strides[2] == itemsize);
+    const void* second = b.defined() ? data[2] : nullptr;
+    if (contiguous) return kernel(op.activation, data[0], data[1], second, count, false);
+    alignas(64) char x[kBuffer * sizeof(double)], y[kBuffer * sizeof(double)];
+    for (int64_t begin = 0; begin < count; begin += kBuffer) {
+      const int64_t size = std::min(kBuffer, count - begin);
+      copy(x, itemsize, data[1] + begin * strides[1], strides[1], size);
+      if (b.defined()) copy(y, itemsize, data[2] + begin * strides[2], strides[2], size);
+      kernel(op.activation, x, x, b.defined() ? y : nullptr, size, false);
+      copy(data[0] + begin * strides[0], strides[0], x, itemsize, size);
+    }
+  };
+  const int operands = iterator.ntensors();
+  iterator.for_each([&](char** base, const int64_t* strides, int64_t size0, int64_t size1) {
+    char* data[3];
+    std::copy(base, base + operands, data);
+    for (int64_t i = 0; i < size1; ++i) {
+      row(data, strides, size0);
+      for (int operand = 0; operand < operands; ++operand)
+        data[operand] += strides[operands + operand];
+    }
+  });
+}
+
+}  // namespace
+
+void set_kernels(const KernelTable* table) { kernels = table; }
+
+at::Tensor empty_output(const at::Tensor& a, const at::Tensor& b) {
+  if (a.is_contiguous())
+    return at::detail::empty_cpu(a.sizes(), a.scalar_type(), /*pin_memory=*/false, std::nullopt);
+  return at::empty_like(!b.defined() || a.is_non_overlapping_and_dense() ? a : b);
+}
+
+void run(const Pointwise& op, const at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
+  const int64_t count = out.numel();
+  if (count == 0) return;
+  const auto kernel =
+      kernels->pointwise[op.index][int(number_of(out.scalar_type()))][int(op.pass)];
+  if (!same_dense_layout(out, a) || (b.defined() && !same_dense_layout(out, b)))
+    return run_strided(op, kernel, out, a, b);
+
+  const Flat at = {out.mutable_data_ptr(), a.const_data_ptr(),
+                   b.defined() ? b.const_data_ptr() : nullptr};
+  const bool in_place = at.out == at.a || at.out == at.b;
+  run_flat(op, kernel, at, count, out.itemsize(),
+           /*stream=*/!in_place && int64_t(out.nbytes()) >= kLargeBytes);
+}
+
+at::Tensor run(const Pointwise& op, const at::Tensor& a, const at::Tensor& b) {
+  at::Tensor out = empty_output(a, b);
+  if (int64_t(out.nbytes()) >= kLargeBytes) advise_huge_pages(out);
+  run(op, out, a, b);
+  return out;
+}
+
+}  // namespace activations_ext::cpu

@@ -1,0 +1,89 @@
+// The pointwise sweep on the CPU: one or two inputs, one output, any activation, any pass.
+#pragma once
+
+#include <algorithm>
+
+#include "kernels.h"
+#include "storage.h"
+
+namespace activations_ext::cpu {
+
+// What one pass computes of the inputs a and b.
+template <Pass kPass, bool kFromResult, class A, class V>
+inline V evaluate(const A& activation, V a, V b) {
+  if constexpr (kPass == Pass::kForward) {
+    return activation.value(a);
+  } else if constexpr (kPass == Pass::kBackward) {
+    V slope;
+    if constexpr (kFromResult) {
+      slope = activation.slope_of_result(b);
+    } else {
+      slope = activation.slope(b);
+    }
+    if constexpr (A::kShape == Shape::kSmooth) return a * slope;
+    return where(slope == V(0.0), V(0.0), a * slope);
+  } else if constexpr (kFromResult) {
+    return a * activation.curvature_of_result(b);
+  } else {
+    return a * activation.curvature(b);
+  }
+}
+
+// One vector after another. What is left over goes through the same code in a padded buffer.
+template <bool kStream, Pass kPass, bool kFromResult, class S, class A>
+inline void sweep(const A& activation, S* out, const S* a, const S* b, int64_t count) {
+  constexpr int64_t kLanes = ComputeVec<S>::kLanes;
+  constexpr bool kTwoInputs = kPass != Pass::kForward;
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const auto x = load(a + i);
+    const auto y = kTwoInputs ? load(b + i) : x;
+    store<kStream>(out + i, evaluate<kPass, kFromResult>(activation, x, y));
+  }
+  if (i < count) {
+    S x[kLanes] = {}, y[kLanes] = {};
+    std::copy(a + i, a + count, x);
+    if (kTwoInputs) std::copy(b + i, b + count, y);
+    store<false>(x, evaluate<kPass, kFromResult>(activation, load(x), load(kTwoInputs ? y : x)));
+    std::copy(x, x + (count - i), out + i);
+  }
+  if constexpr (kStream) stream_fence();
+}
+
+template <class A, class S, Pass kPass>
+void pointwise(const void* activation, void* out, const void* a, const void* b, int64_t count,
+               bool stream) {
+  // A copy, whose parameters the compiler keeps in registers.
+  const A local = *static_cast<const A*>(activation);
+  S* const to = static_cast<S*>(out);
+  const S* const x = static_cast<const S*>(a);
+  const S* const y = static_cast<const S*>(b);
+  const auto run = [&]<bool kFromResult>() {
+    if (stream && reinterpret_cast<uintptr_t>(out) % kVectorBytes == 0) {
+      sweep<true, kPass, kFromResult>(local, to, x, y, count);
+    } else {
+      sweep<false, kPass, kFromResult>(local, to, x, y, count);
+    }
+  };
+  if constexpr (kPass == Pass::kForward) {
+    run.template operator()<false>();
+  } else if constexpr (!kMaySaveInput<A>) {
+    run.template operator()<true>();
+  } else if constexpr (!kMaySaveResult<A>) {
+    run.template operator()<false>();
+  } else {
+    local.saves_result() ? run.template operator()<true>() : run.template operator()<false>();
+  }
+}
+
+template <class S>
+void fill_table(PointwiseKernel (&table)[Activations::kSize][kNumbers][kPasses], Number number) {
+  Activations::for_each([&]<Activation A>() {
+    auto& passes = table[Activations::index_of<A>()][int(number)];
+    passes[int(Pass::kForward)] = &pointwise<A, S, Pass::kForward>;
+    passes[int(Pass::kBackward)] = &pointwise<A, S, Pass::kBackward>;
+    if constexpr (kCurved<A>) passes[int(Pass::kCurvature)] = &pointwise<A, S, Pass::kCurvature>;
+  });
+}
+
+}  // namespace activations_ext::cpu

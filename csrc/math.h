@@ -1,0 +1,265 @@
+// Elementary functions over any number type: double (the C library's), float (polynomials, about
+// one ULP) and SIMD vectors of either. The polynomials' coefficients are printed by minimax.py.
+//
+// Include this before the activations: scalars have no argument-dependent lookup, so their
+// `where`, `abs`, `madd`, … must already be visible. Everything is constexpr so that nvcc may
+// compile it for the device (--expt-relaxed-constexpr).
+#pragma once
+
+#include <cmath>
+#include <limits>
+#include <type_traits>
+
+namespace activations_ext {
+
+// --- the number types -------------------------------------------------------------------------
+
+template <class T, class = void>
+struct NumberOf {
+  using type = T;
+};
+template <class T>
+struct NumberOf<T, std::void_t<typename T::Number>> {
+  using type = typename T::Number;
+};
+template <class T>
+constexpr bool kIsFloat = std::is_same_v<typename NumberOf<T>::type, float>;
+
+template <class T>
+constexpr T infinity() {
+  return T(std::numeric_limits<double>::infinity());
+}
+
+// --- what cpu/vec.h has for vectors, for scalars ------------------------------------------------
+
+template <class T>
+concept Scalar = std::is_floating_point_v<T>;
+
+template <Scalar T>
+constexpr T where(bool condition, T yes, T no) {
+  return condition ? yes : no;
+}
+template <Scalar T>
+constexpr T abs(T x) {
+  return std::fabs(x);
+}
+template <Scalar T>
+constexpr T copysign(T magnitude, T sign) {
+  return std::copysign(magnitude, sign);
+}
+template <Scalar T>
+constexpr T fma(T a, T b, T c) {
+  return std::fma(a, b, c);
+}
+template <Scalar T>
+constexpr T madd(T a, T b, T c) {
+  return std::fma(a, b, c);
+}
+constexpr float scale_by_power_of_two(float x, float n) { return std::ldexp(x, int(n)); }
+// NaN stays NaN in both.
+template <Scalar T>
+constexpr T at_least(T x, double low) {
+  return x < T(low) ? T(low) : x;
+}
+template <Scalar T>
+constexpr T at_most(T x, double high) {
+  return x > T(high) ? T(high) : x;
+}
+// The C library's functions, for number types without polynomials here.
+constexpr double library_exp(double x) { return std::exp(x); }
+constexpr double library_expm1(double x) { return std::expm1(x); }
+constexpr double library_log1p(double x) { return std::log1p(x); }
+constexpr double library_erfc(double x) { return std::erfc(x); }
+
+// x·eˣ is 0 for every x below.
+template <class T>
+constexpr double kUnderflow = kIsFloat<T> ? -120.0 : -760.0;
+
+// --- helpers ----------------------------------------------------------------------------------
+
+// c₀ + c₁x + c₂x² + …
+template <class T, class... C>
+constexpr T polynomial(T x, double c0, C... higher) {
+  if constexpr (sizeof...(higher) == 0) {
+    return T(c0);
+  } else {
+    return madd(polynomial(x, higher...), x, T(c0));
+  }
+}
+
+// A sum of two numbers, the second smaller than the last place of the first.
+template <class T>
+struct Pair {
+  T high, low;
+};
+
+// What rounding `value` to T's precision leaves.
+template <class T>
+constexpr double low_part(double value) {
+  return value - double(typename NumberOf<T>::type(value));
+}
+
+// a·b exactly.
+template <class T>
+constexpr Pair<T> exact_product(T a, T b) {
+  const T high = a * b;
+  return {high, fma(a, b, -high)};
+}
+
+// a + b exactly (Knuth).
+template <class T>
+constexpr Pair<T> exact_sum(T a, T b) {
+  const T high = a + b;
+  const T b_part = high - a;
+  return {high, (a - (high - b_part)) + (b - b_part)};
+}
+
+// --- exponentials -----------------------------------------------------------------------------
+
+// x = n·ln 2 + r with integral n and |r| ≤ ln 2 / 2.
+template <class T>
+struct Reduced {
+  T n, r;
+};
+
+template <class T>
+constexpr Reduced<T> reduce(T x) {
+  // Adding 1.5·2²³ leaves no bits for a fraction: the sum is rounded to an integer.
+  const T shift = T(12582912.0);
+  const T n = madd(x, T(1.44269504088896341), shift) - shift;
+  // The first part of ln 2 has 9 bits, so that its product with n is exact even without an fma.
+  return {n, madd(n, T(2.12194440e-4), madd(n, T(-0.693359375), x))};
+}
+
+// (eʳ − 1 − r)/r² for |r| ≤ ln 2 / 2; with it eʳ has a relative error of 3e-9 before rounding.
+template <class T>
+constexpr T expm1_tail(T r) {
+  return polynomial(r, 0.5000000096, 0.1666651831, 0.04166620412, 0.00836895344, 0.001395060335);
+}
+
+// factor·2ⁿeʳ, rounded once into the subnormal numbers: the product does not suffer from the
+// exponential being subnormal.
+template <class T>
+constexpr T exp_times(T factor, Reduced<T> x) {
+  const T mantissa = madd(madd(expm1_tail(x.r), x.r, T(1.0)), x.r, T(1.0));
+  return scale_by_power_of_two(factor * mantissa, x.n);
+}
+
+// factor·eˣ. The exponent is cut off at −104 and 89, where float has long reached 0 and infinity.
+template <class T>
+constexpr T exp_times(T factor, T x) {
+  if constexpr (kIsFloat<T>) {
+    return exp_times(factor, reduce(at_most(at_least(x, -104.0), 89.0)));
+  } else {
+    return factor * library_exp(x);
+  }
+}
+
+// factor·e^(high + low)
+template <class T>
+constexpr T exp_times(T factor, Pair<T> x) {
+  if constexpr (kIsFloat<T>) {
+    const auto [n, r] = reduce(at_most(at_least(x.high, -104.0), 89.0));
+    return exp_times(factor, Reduced<T>{n, r + x.low});
+  } else {
+    return exp_times(factor, x.high + x.low);
+  }
+}
+
+template <class T>
+constexpr T exp(T x) {
+  return exp_times(T(1.0), x);
+}
+
+// eˣ − 1 with full relative accuracy near 0: 2ⁿ(eʳ − 1) + (2ⁿ − 1), halved on the way so that
+// n = 128 does not overflow before the end.
+template <class T>
+constexpr T expm1(T x) {
+  if constexpr (kIsFloat<T>) {
+    const auto [n, r] = reduce(at_most(at_least(x, -20.0), 89.0));  // e⁻²⁰ < half an ULP of 1
+    const T half_power = scale_by_power_of_two(T(0.5), n);
+    const T half = madd(half_power, madd(expm1_tail(r) * r, r, r), half_power - T(0.5));
+    return half + half;
+  } else {
+    return library_expm1(x);
+  }
+}
+
+// log(1 + e) for 0 ≤ e ≤ 1. With s = e/(2 + e) it is 2·atanh(s) = e − s·(e − 2s²·tail(s²)).
+template <class T>
+constexpr T log1p_unit(T e) {
+  if constexpr (kIsFloat<T>) {
+    const T s = e / (e + T(2.0));
+    const T z = s * s;
+    const T tail = polynomial(z, 0.3333333781, 0.1999943887, 0.1430844237, 0.107138291,
+                              0.12150467);
+    return e - s * (e - T(2.0) * z * tail);
+  } else {
+    return library_log1p(e);
+  }
+}
+
+// --- functions that several activations share ---------------------------------------------------
+
+// 1/(1 + e⁻ˣ): the exponential is never larger than 1.
+template <class T>
+constexpr T logistic(T x) {
+  const T e = exp(-abs(x));
+  return where(x < T(0.0), e, T(1.0)) / (e + T(1.0));
+}
+
+// log(1 + eˣ)
+template <class T>
+constexpr T log1p_exp(T x) {
+  return where(x > T(0.0), x, T(0.0)) + log1p_unit(exp(-abs(x)));
+}
+
+template <class T>
+constexpr T hyperbolic_tangent(T x) {
+  const T e = expm1(T(-2.0) * abs(x));
+  return copysign(e / (e + T(2.0)), x);
+}
+
+// σ'(x) = e/(1 + e)², e = e^(−|x|)
+template <class T>
+constexpr T logistic_slope(T x) {
+  const T e = exp(-abs(x));
+  const T denominator = e + T(1.0);
+  return e / (denominator * denominator);
+}
+
+// factor·e^(−a²/2). a² is kept in two parts: its rounding would cost up to 50 ULP of the result.
+template <class T>
+constexpr T exp_minus_half_square_times(T factor, T a) {
+  const T cut = at_most(a, 40.0);  // e^(−40²/2) is 0 in double too
+  const auto square = exact_product(cut, cut);
+  return exp_times(factor, Pair<T>{T(-0.5) * square.high, T(-0.5) * square.low});
+}
+
+// e^(a²/2)·Φ(−a) for a ≥ 0, Φ the distribution function of the standard normal: P(t)/(a + 4) with
+// t = (a − 4)/(a + 4). Smooth, between 1/2 and 1/(a√(2π)).
+template <class T>
+constexpr T mills_ratio(T a) {
+  if constexpr (kIsFloat<T>) {
+    a = at_most(a, 15.0);
+    const T inverse = T(1.0) / (a + T(4.0));
+    const T t = (a - T(4.0)) * inverse;
+    return inverse * polynomial(t, 0.7552851353, -0.6078965849, 0.3871369068, -0.1865235298,
+                                0.06040369723, -0.007524743168, -0.003511605131, 0.001569271917,
+                                0.0001774106088, -0.0001328868195);
+  } else {
+    a = at_most(a, 37.0);  // beyond, e^(a²/2) overflows and Φ(−a) underflows
+    constexpr double kInverseSqrt2 = 0.70710678118654752440;
+    return library_erfc(a * T(kInverseSqrt2)) *
+           library_exp(T(0.5) * a * a) * T(0.5);
+  }
+}
+
+// e^(−x²/2)/√(2π)
+template <class T>
+constexpr T normal_density(T x) {
+  constexpr double kInverseSqrtTwoPi = 0.39894228040143267794;
+  return exp_minus_half_square_times(T(kInverseSqrtTwoPi), abs(x));
+}
+
+}  // namespace activations_ext

@@ -1,0 +1,90 @@
+"""Prints the polynomials of math.h: `python csrc/minimax.py` (needs mpmath, which torch installs).
+
+Each is the minimax polynomial (Remez exchange) of a smooth function, with the error weighted so
+that it is relative to the value finally computed. The largest weighted error is printed beside it;
+half an ULP of float32 is 6e-8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mpmath import atanh, cos, erfc, exp, expm1, linspace, lu_solve, matrix, mp, mpf, pi, sqrt, tanh
+
+mp.dps = 40
+Function = Callable[[mpf], mpf]
+
+
+def remez(
+    f: Function, weight: Function, low: mpf, high: mpf, degree: int, rounds: int = 12
+) -> tuple[list[mpf], mpf]:
+    """Coefficients (lowest first) minimising max |weight·(polynomial − f)|, and that maximum."""
+    count = degree + 2
+    nodes = [(low + high) / 2 - (high - low) / 2 * cos(pi * i / (count - 1)) for i in range(count)]
+    grid = linspace(low, high, 2000)
+    coefficients: list[mpf] = []
+
+    def error(x: mpf) -> mpf:
+        return weight(x) * (sum(c * x**k for k, c in enumerate(coefficients)) - f(x))
+
+    for _ in range(rounds):
+        system = matrix(count, count)
+        for i, x in enumerate(nodes):
+            for k in range(degree + 1):
+                system[i, k] = x**k
+            system[i, degree + 1] = (-1) ** i / weight(x)
+        solution = lu_solve(system, matrix([f(x) for x in nodes]))
+        coefficients = [solution[k] for k in range(degree + 1)]
+        errors = [error(x) for x in grid]
+        # One extremum for each run of equal sign, then the best alternating window of them.
+        extrema: list[int] = []
+        for i, e in enumerate(errors):
+            if extrema and (e > 0) == (errors[extrema[-1]] > 0):
+                if abs(e) > abs(errors[extrema[-1]]):
+                    extrema[-1] = i
+            else:
+                extrema.append(i)
+        while len(extrema) > count:
+            extrema.pop(0 if abs(errors[extrema[0]]) < abs(errors[extrema[-1]]) else -1)
+        if len(extrema) < count:
+            break
+        nodes = [grid[i] for i in extrema]
+    return coefficients, max(abs(error(x)) for x in grid)
+
+
+def show(name: str, coefficients: list[mpf], error: mpf) -> None:
+    print(f"{name}: error {mp.nstr(error, 3)}")
+    print("  " + ", ".join(mp.nstr(c, 10) for c in coefficients))
+
+
+def expm1_tail(r: mpf) -> mpf:
+    """(eʳ − 1 − r)/r²."""
+    return (expm1(r) - r) / r**2 if abs(r) > mpf("1e-12") else mpf(1) / 2 + r / 6
+
+
+def atanh_tail(z: mpf) -> mpf:
+    """(atanh(s)/s − 1)/s² of z = s²."""
+    s = sqrt(z)
+    return (atanh(s) / s - 1) / z if z > mpf("1e-12") else mpf(1) / 3 + z / 5
+
+
+def tanhshrink_tail(z: mpf) -> mpf:
+    """(x − tanh x)/x³ of z = x²."""
+    x = sqrt(z)
+    return (x - tanh(x)) / x**3 if z > mpf("1e-12") else mpf(1) / 3 - 2 * z / 15
+
+
+def mills(t: mpf, k: mpf) -> mpf:
+    """(a + k)·e^(a²/2)·Φ(−a) of t = (a − k)/(a + k): smooth and never small for 0 ≤ a."""
+    a = k * (1 + t) / (1 - t)
+    return (a + k) * exp(a * a / 2) * erfc(a / sqrt(mpf(2))) / 2
+
+
+if __name__ == "__main__":
+    half = mp.log(2) / 2 * mpf("1.001")
+    show("expm1_tail", *remez(expm1_tail, lambda r: r**2 + mpf("1e-6"), -half, half, 4))
+    show("atanh_tail", *remez(atanh_tail, lambda z: z, mpf("1e-9"), mpf(1) / 9, 4))
+    show("tanhshrink_tail", *remez(tanhshrink_tail, lambda z: 1 / tanhshrink_tail(z), mpf(0), mpf(1), 7))
+    k = mpf(4)
+    top = (mpf("14.7") - k) / (mpf("14.7") + k)  # Φ(−14.7) is below the smallest float32
+    show("mills", *remez(lambda t: mills(t, k), lambda t: 1 / mills(t, k), mpf(-1), top, 9))

@@ -1,0 +1,99 @@
+// The operators of one activation: `name`, `name_backward` and `name_curvature`.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+
+#include <string>
+#include <utility>
+
+#include "registry.h"
+
+namespace activations_ext {
+
+// An activation's float parameters, in the order of the schema.
+template <class A>
+using Parameters = std::array<double, kArity<A>>;
+
+template <class A>
+A make(const Parameters<A>& parameters) {
+  return std::apply([](auto... parameter) { return A{parameter...}; }, parameters);
+}
+
+inline std::string operator_name(const char* activation, const char* suffix) {
+  return std::string("activations_ext::") + activation + suffix;
+}
+
+namespace detail {
+
+template <std::size_t>
+using Real = double;
+
+template <class A, class Indices = std::make_index_sequence<kArity<A>>>
+struct Signature;
+
+template <class A, std::size_t... I>
+struct Signature<A, std::index_sequence<I...>> {
+  using Unary = at::Tensor(const at::Tensor&, Real<I>...);
+  using Binary = at::Tensor(const at::Tensor&, const at::Tensor&, Real<I>...);
+
+  // F::call<A>(tensors…, parameters) with the parameters as single arguments, as the dispatcher
+  // wants it.
+  template <class F>
+  static at::Tensor unary(const at::Tensor& input, Real<I>... parameter) {
+    return F::template call<A>(input, Parameters<A>{parameter...});
+  }
+  template <class F>
+  static at::Tensor binary(const at::Tensor& grad_output, const at::Tensor& saved,
+                           Real<I>... parameter) {
+    return F::template call<A>(grad_output, saved, Parameters<A>{parameter...});
+  }
+};
+
+}  // namespace detail
+
+// Calls through the dispatcher.
+template <class A>
+struct Operator {
+  using Unary = typename detail::Signature<A>::Unary;
+  using Binary = typename detail::Signature<A>::Binary;
+
+  static at::Tensor forward(const at::Tensor& input, const Parameters<A>& parameters) {
+    static const auto op = find<Unary>("");
+    return std::apply([&](auto... parameter) { return op.call(input, parameter...); }, parameters);
+  }
+  static at::Tensor backward(const at::Tensor& grad_output, const at::Tensor& saved,
+                             const Parameters<A>& parameters) {
+    static const auto op = find<Binary>("_backward");
+    return std::apply([&](auto... parameter) { return op.call(grad_output, saved, parameter...); },
+                      parameters);
+  }
+  static at::Tensor curvature(const at::Tensor& grad_output, const at::Tensor& saved,
+                              const Parameters<A>& parameters) {
+    static const auto op = find<Binary>("_curvature");
+    return std::apply([&](auto... parameter) { return op.call(grad_output, saved, parameter...); },
+                      parameters);
+  }
+
+ private:
+  template <class F>
+  static auto find(const char* suffix) {
+    return c10::Dispatcher::singleton()
+        .findSchemaOrThrow(operator_name(A::kName, suffix).c_str(), "")
+        .template typed<F>();
+  }
+};
+
+// Registers Forward, Backward and Curvature (structs with a static `call<A>`) for every activation.
+template <class Forward, class Backward, class Curvature, class Library>
+void implement_all(Library& library) {
+  Activations::for_each([&]<Activation A>() {
+    using Signature = detail::Signature<A>;
+    const std::string name = A::kName;
+    library.impl(name.c_str(), &Signature::template unary<Forward>);
+    library.impl((name + "_backward").c_str(), &Signature::template binary<Backward>);
+    library.impl((name + "_curvature").c_str(), &Signature::template binary<Curvature>);
+  });
+}
+
+}  // namespace activations_ext
