@@ -4,6 +4,8 @@
 #include <ATen/core/Tensor.h>
 #include <c10/util/Exception.h>
 
+#include <cmath>
+
 #include "registry.h"
 
 namespace activations_ext {
@@ -32,6 +34,28 @@ inline void check_same(const char* name, const at::Tensor& grad_output, const at
   TORCH_CHECK(grad_output.sym_sizes() == saved.sym_sizes(), name,
               "(): expected argument 'grad_output' to have the shape of 'saved', ",
               saved.sym_sizes(), ", but got ", grad_output.sym_sizes());
+}
+
+inline void check_prelu_weight(const at::Tensor& input, const at::Tensor& weight) {
+  check_floating_point("prelu", "input", input);
+  TORCH_CHECK(weight.scalar_type() == input.scalar_type(),
+              "prelu(): expected argument 'weight' to have the dtype of 'input', ",
+              input.scalar_type(), ", but got ", weight.scalar_type());
+  TORCH_CHECK(weight.dim() <= 1,
+              "prelu(): expected argument 'weight' to have 0 or 1 dimensions, but got ",
+              weight.dim());
+  if (weight.sym_numel() == 1) return;
+  const c10::SymInt channels = input.dim() >= 2 ? input.sym_size(1) : c10::SymInt(1);
+  TORCH_CHECK(weight.sym_numel() == channels,
+              "prelu(): expected argument 'weight' to have 1 element or as many as the input has "
+              "channels (dimension 1), ",
+              channels, ", but got ", weight.sym_numel());
+}
+
+inline void check_seed(const char* name, const at::Tensor& seed) {
+  TORCH_CHECK(seed.scalar_type() == at::kLong && seed.dim() == 0, name,
+              "(): expected argument 'seed' to be an int64 tensor without dimensions, but got ",
+              seed.scalar_type(), " of shape ", seed.sym_sizes());
 }
 
 // What the parameters of one activation must satisfy; none by default.
@@ -63,6 +87,22 @@ inline void check_parameters(const Softshrink& activation) {
   TORCH_CHECK(activation.lambd >= 0,
               "softshrink(): expected argument 'lambd' to be at least 0, but got ",
               activation.lambd);
+}
+
+template <>
+inline void check_parameters(const RReLU& activation) {
+  TORCH_CHECK(std::isfinite(activation.lower) && std::isfinite(activation.upper) &&
+                  activation.lower <= activation.upper,
+              "rrelu(): expected arguments 'lower' and 'upper' to be finite with lower <= upper, "
+              "but got ",
+              activation.lower, " and ", activation.upper);
+}
+
+template <>
+inline void check_parameters(const ShiftDropout& activation) {
+  TORCH_CHECK_VALUE(activation.p >= 0 && activation.p <= 1,
+                    "shift_dropout(): expected argument 'p' to be between 0 and 1, but got ",
+                    activation.p);
 }
 
 }  // namespace activations_ext

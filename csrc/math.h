@@ -145,11 +145,12 @@ constexpr T exp_times(T factor, Reduced<T> x) {
   return scale_by_power_of_two(factor * mantissa, x.n);
 }
 
-// factor·eˣ. The exponent is cut off at −104 and 89, where float has long reached 0 and infinity.
+// factor·eˣ. The exponent is cut off at 89, where float has reached infinity, and at −160, where it
+// has reached 0 even times a factor of 10²⁴.
 template <class T>
 constexpr T exp_times(T factor, T x) {
   if constexpr (kIsFloat<T>) {
-    return exp_times(factor, reduce(at_most(at_least(x, -104.0), 89.0)));
+    return exp_times(factor, reduce(at_most(at_least(x, -160.0), 89.0)));
   } else {
     return factor * library_exp(x);
   }
@@ -159,7 +160,7 @@ constexpr T exp_times(T factor, T x) {
 template <class T>
 constexpr T exp_times(T factor, Pair<T> x) {
   if constexpr (kIsFloat<T>) {
-    const auto [n, r] = reduce(at_most(at_least(x.high, -104.0), 89.0));
+    const auto [n, r] = reduce(at_most(at_least(x.high, -160.0), 89.0));
     return exp_times(factor, Reduced<T>{n, r + x.low});
   } else {
     return exp_times(factor, x.high + x.low);

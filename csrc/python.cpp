@@ -7,6 +7,8 @@
 #include <torch/csrc/utils/pybind.h>
 
 #include "autograd/pointwise.h"
+#include "prelu.h"
+#include "random.h"
 
 namespace activations_ext {
 namespace {
@@ -40,49 +42,106 @@ void in_place(at::Tensor& input, const Parameters<A>& parameters) {
   differentiable_in_place<A>(input, parameters);
 }
 
-template <class A>
-PyObject* entry(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
-  HANDLE_TH_ERRORS
-  constexpr auto kCount = static_cast<Py_ssize_t>(2 + kArity<A>);
-  TORCH_CHECK_TYPE(count == kCount, A::kName, "(): expected ", kCount, " arguments, but got ",
+// --- reading the arguments ------------------------------------------------------------------------
+
+void check_count(const char* name, Py_ssize_t expected, Py_ssize_t count) {
+  TORCH_CHECK_TYPE(count == expected, name, "(): expected ", expected, " arguments, but got ",
                    count);
-  TORCH_CHECK_TYPE(THPVariable_Check(arguments[0]), A::kName,
-                   "(): expected argument 'input' to be a Tensor, but got ",
-                   Py_TYPE(arguments[0])->tp_name);
-  Parameters<A> parameters;
-  for (std::size_t i = 0; i < kArity<A>; ++i) {
-    parameters[i] = PyFloat_AsDouble(arguments[2 + i]);
-    if (parameters[i] == -1.0 && PyErr_Occurred()) {
-      PyErr_Clear();
-      TORCH_CHECK_TYPE(false, A::kName, "(): expected argument '", A::kParameters[i].name,
-                       "' to be a number, but got ", Py_TYPE(arguments[2 + i])->tp_name);
-    }
+}
+
+const at::Tensor& tensor_argument(const char* name, const char* argument, PyObject* object) {
+  TORCH_CHECK_TYPE(THPVariable_Check(object), name, "(): expected argument '", argument,
+                   "' to be a Tensor, but got ", Py_TYPE(object)->tp_name);
+  return THPVariable_Unpack(object);
+}
+
+double number_argument(const char* name, const char* argument, PyObject* object) {
+  const double number = PyFloat_AsDouble(object);
+  if (number == -1.0 && PyErr_Occurred()) {
+    PyErr_Clear();
+    TORCH_CHECK_TYPE(false, name, "(): expected argument '", argument,
+                     "' to be a number, but got ", Py_TYPE(object)->tp_name);
   }
-  if (arguments[1] != Py_False) {
-    at::Tensor input = THPVariable_Unpack(arguments[0]);
-    {
-      pybind11::gil_scoped_release no_gil;
-      in_place<A>(input, parameters);
-    }
-    Py_INCREF(arguments[0]);
-    return arguments[0];
-  }
+  return number;
+}
+
+template <class Compute>
+PyObject* without_gil(Compute compute) {
   at::Tensor result;
   {
     pybind11::gil_scoped_release no_gil;
-    result = out_of_place<A>(THPVariable_Unpack(arguments[0]), parameters);
+    result = compute();
   }
   return THPVariable_Wrap(std::move(result));
+}
+
+// --- the entry points -----------------------------------------------------------------------------
+
+template <class A>
+PyObject* entry(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
+  HANDLE_TH_ERRORS
+  check_count(A::kName, 2 + kArity<A>, count);
+  const at::Tensor& input = tensor_argument(A::kName, "input", arguments[0]);
+  Parameters<A> parameters;
+  for (std::size_t i = 0; i < kArity<A>; ++i)
+    parameters[i] = number_argument(A::kName, A::kParameters[i].name, arguments[2 + i]);
+  if (arguments[1] == Py_False)
+    return without_gil([&] { return out_of_place<A>(input, parameters); });
+  return without_gil([&] {
+    at::Tensor target = input;
+    in_place<A>(target, parameters);
+    return target;
+  });
   END_HANDLE_TH_ERRORS
+}
+
+PyObject* prelu_entry(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
+  HANDLE_TH_ERRORS
+  check_count("prelu", 3, count);
+  const at::Tensor& input = tensor_argument("prelu", "input", arguments[0]);
+  const at::Tensor& weight = tensor_argument("prelu", "weight", arguments[2]);
+  return without_gil([&] { return activations_ext::prelu(input, weight); });
+  END_HANDLE_TH_ERRORS
+}
+
+using Random = at::Tensor(const at::Tensor&, const at::Tensor&, double, double);
+
+PyObject* random_entry(const char* name, Random* compute, PyObject* const* arguments,
+                       Py_ssize_t count) {
+  HANDLE_TH_ERRORS
+  check_count(name, 5, count);
+  const at::Tensor& input = tensor_argument(name, "input", arguments[0]);
+  const at::Tensor& seed = tensor_argument(name, "seed", arguments[2]);
+  const double first = number_argument(name, "lower or p", arguments[3]);
+  const double second = number_argument(name, "upper or minimum", arguments[4]);
+  return without_gil([&] {
+    at::Tensor result = compute(input, seed, first, second);
+    return arguments[1] == Py_False ? result : at::Tensor(input).copy_(result);
+  });
+  END_HANDLE_TH_ERRORS
+}
+
+PyObject* rrelu_entry(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
+  return random_entry("rrelu", &rrelu_with_seed, arguments, count);
+}
+PyObject* shift_dropout_entry(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
+  return random_entry("shift_dropout", &shift_dropout_with_seed, arguments, count);
+}
+
+using Entry = PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t);
+
+PyMethodDef method(const char* name, Entry function) {
+  return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(function)), METH_FASTCALL,
+          nullptr};
 }
 
 void add_entries(pybind11::module_& module) {
   static std::vector<PyMethodDef> methods = [] {
     std::vector<PyMethodDef> all;
-    Activations::for_each([&]<Activation A>() {
-      all.push_back({A::kName, reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(&entry<A>)),
-                     METH_FASTCALL, nullptr});
-    });
+    Activations::for_each([&]<Activation A>() { all.push_back(method(A::kName, &entry<A>)); });
+    all.push_back(method("prelu", &prelu_entry));
+    all.push_back(method("rrelu_with_seed", &rrelu_entry));
+    all.push_back(method("shift_dropout_with_seed", &shift_dropout_entry));
     all.push_back({nullptr, nullptr, 0, nullptr});
     return all;
   }();

@@ -9,7 +9,9 @@
 #include "activations/leaky_relu.h"
 #include "activations/mish.h"
 #include "activations/relu.h"
+#include "activations/rrelu.h"
 #include "activations/serlu.h"
+#include "activations/shift_dropout.h"
 #include "activations/shrink.h"
 #include "activations/sigmoid.h"
 #include "activations/silu.h"
@@ -43,5 +45,8 @@ using Activations =
     TypeList<ReLU, ReLU6, LeakyReLU, ELU, SELU, CELU, SERLU, SquaredReLU, Hardtanh, Threshold,
              Sigmoid, Tanh, LogSigmoid, Hardsigmoid, Softsign, Tanhshrink, Softplus, GELU, GELUTanh,
              SiLU, Mish, Hardswish, Softshrink, Hardshrink, Exp>;
+
+// Those that draw a random number for each element.
+using RandomActivations = TypeList<RReLU, ShiftDropout>;
 
 }  // namespace activations_ext

@@ -3,50 +3,16 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/zeros_like.h>
-#include <torch/csrc/autograd/VariableTypeUtils.h>
-#include <torch/csrc/dynamo/compiled_autograd.h>
 
 #include "../ops.h"
+#include "node.h"
 #include "reuse.h"
-#include "torch_version.h"
 
 namespace activations_ext {
 
-using torch::autograd::SavedVariable;
-using torch::autograd::variable_list;
-
-// What every node here shares: parameters, saved tensors that are released after use, and the two
-// functions that compiled autograd needs.
-template <class A, int kSaved>
-struct ActivationNode : torch::autograd::Node {
-  Parameters<A> parameters;
-  SavedVariable saved[kSaved];
-  bool saved_is_output = false;  // of saved[0]
-
-  void release_variables() override {
-    std::lock_guard<std::mutex> lock(mutex_);
-    for (SavedVariable& variable : saved) variable.reset_data();
-  }
-  void compiled_args(torch::dynamo::autograd::CompiledNodeArgs& args) const override {
-    for (const SavedVariable& variable : saved)
-      args.collect(variable, &variable == saved && saved_is_output);
-    for (const double parameter : parameters) args.collect(parameter);
-  }
-  variable_list apply_with_saved(const variable_list& grads,
-                                 torch::dynamo::autograd::SwapSavedVariables& swap) override {
-    for (SavedVariable& variable : saved) swap.before(variable);
-    variable_list result = apply(variable_list(grads));
-    for (SavedVariable& variable : saved) swap.after(variable);
-    return result;
-  }
-
- protected:
-  at::Tensor unpack(int index) { return saved[index].unpack(getptr()); }
-};
-
 // grad_input = grad_output · slope
 template <class A>
-struct BackwardNode : ActivationNode<A, 1> {
+struct BackwardNode : SavingNode<kArity<A>, 1> {
   std::string name() const override { return std::string(A::kName) + "_backward"; }
 
   variable_list apply(variable_list&& grads) override {
@@ -65,7 +31,7 @@ struct BackwardNode : ActivationNode<A, 1> {
 
 // The derivatives of grad_output · slope(saved) with respect to both.
 template <class A>
-struct DoubleBackwardNode : ActivationNode<A, 2> {
+struct DoubleBackwardNode : SavingNode<kArity<A>, 2> {
   std::string name() const override { return std::string(A::kName) + "_double_backward"; }
 
   variable_list apply(variable_list&& grads) override {

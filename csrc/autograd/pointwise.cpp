@@ -14,11 +14,6 @@ namespace {
 
 using torch::autograd::isFwGradDefined;
 
-at::Tensor tangent_of(const at::Tensor& tensor) { return tensor._fw_grad(/*level=*/0); }
-at::Tensor primal_of(const at::Tensor& tensor) {
-  return isFwGradDefined(tensor) ? tensor._fw_primal(/*level=*/0) : tensor;
-}
-
 struct AutogradForward {
   template <class A>
   static at::Tensor call(const at::Tensor& input, const Parameters<A>& parameters) {
@@ -77,9 +72,7 @@ struct AutogradCurvature {
   template <class A>
   static at::Tensor call(const at::Tensor& grad_output, const at::Tensor& saved,
                          const Parameters<A>& parameters) {
-    const bool differentiated = torch::autograd::compute_requires_grad(grad_output, saved) ||
-                                isFwGradDefined(grad_output) || isFwGradDefined(saved);
-    if (!differentiated) {
+    if (!is_differentiated(grad_output, saved)) {
       at::AutoDispatchBelowADInplaceOrView below;
       return Operator<A>::curvature(grad_output, saved, parameters);
     }

@@ -12,9 +12,16 @@
 #endif
 
 namespace activations_ext::cpu {
-namespace {
 
-const KernelTable* kernels = nullptr;
+namespace {
+const KernelTable* table = nullptr;
+}
+
+void set_kernels(const KernelTable* kernels) { table = kernels; }
+
+const KernelTable& kernels() { return *table; }
+
+namespace {
 
 // Work is split at multiples of this many elements: a multiple of the cache line for every dtype.
 constexpr int64_t kBlock = 1024;
@@ -22,39 +29,6 @@ constexpr int64_t kBlock = 1024;
 // From this size on malloc maps every block afresh (glibc's largest dynamic mmap threshold), so
 // that each page faults, and the block does not fit the cache besides.
 constexpr int64_t kLargeBytes = int64_t{32} << 20;
-
-Number number_of(at::ScalarType dtype) {
-  switch (dtype) {
-    case at::kFloat:
-      return Number::kFloat;
-    case at::kDouble:
-      return Number::kDouble;
-    case at::kBFloat16:
-      return Number::kBFloat16;
-    case at::kHalf:
-      return Number::kHalf;
-    default:
-      TORCH_INTERNAL_ASSERT(false, "dtype without a kernel: ", dtype);
-  }
-}
-
-// Huge pages for a large block that has just been mapped: 2 MiB a fault instead of 4 KiB.
-void advise_huge_pages([[maybe_unused]] const at::Tensor& fresh) {
-#if defined(__linux__)
-  constexpr uintptr_t kPage = uintptr_t{2} << 20;
-  const auto start = reinterpret_cast<uintptr_t>(fresh.data_ptr());
-  const uintptr_t first = (start + kPage - 1) / kPage * kPage;
-  const uintptr_t last = (start + fresh.nbytes()) / kPage * kPage;
-  // Only advice: where the system refuses, the pages stay small.
-  if (first < last) (void)madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
-#endif
-}
-
-// Dense tensors of the same layout can be walked as flat memory.
-bool same_dense_layout(const at::Tensor& a, const at::Tensor& b) {
-  if (a.is_contiguous() && b.is_contiguous()) return true;
-  return a.strides() == b.strides() && a.is_non_overlapping_and_dense();
-}
 
 struct Flat {
   void* out;
@@ -129,7 +103,38 @@ void run_strided(const Pointwise& op, PointwiseKernel kernel, const at::Tensor& 
 
 }  // namespace
 
-void set_kernels(const KernelTable* table) { kernels = table; }
+Number number_of(at::ScalarType dtype) {
+  switch (dtype) {
+    case at::kFloat:
+      return Number::kFloat;
+    case at::kDouble:
+      return Number::kDouble;
+    case at::kBFloat16:
+      return Number::kBFloat16;
+    case at::kHalf:
+      return Number::kHalf;
+    default:
+      TORCH_INTERNAL_ASSERT(false, "dtype without a kernel: ", dtype);
+  }
+}
+
+void advise_huge_pages([[maybe_unused]] const at::Tensor& fresh) {
+#if defined(__linux__)
+  constexpr uintptr_t kPage = uintptr_t{2} << 20;
+  const auto start = reinterpret_cast<uintptr_t>(fresh.data_ptr());
+  const uintptr_t first = (start + kPage - 1) / kPage * kPage;
+  const uintptr_t last = (start + fresh.nbytes()) / kPage * kPage;
+  // Only advice: where the system refuses, the pages stay small.
+  if (first < last) (void)madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+#endif
+}
+
+bool same_dense_layout(const at::Tensor& a, const at::Tensor& b) {
+  if (a.is_contiguous() && b.is_contiguous()) return true;
+  return a.strides() == b.strides() && a.is_non_overlapping_and_dense();
+}
+
+bool is_large(const at::Tensor& tensor) { return int64_t(tensor.nbytes()) >= kLargeBytes; }
 
 at::Tensor empty_output(const at::Tensor& a, const at::Tensor& b) {
   if (a.is_contiguous())
@@ -141,7 +146,7 @@ void run(const Pointwise& op, const at::Tensor& out, const at::Tensor& a, const 
   const int64_t count = out.numel();
   if (count == 0) return;
   const auto kernel =
-      kernels->pointwise[op.index][int(number_of(out.scalar_type()))][int(op.pass)];
+      kernels().pointwise[op.index][int(number_of(out.scalar_type()))][int(op.pass)];
   if (!same_dense_layout(out, a) || (b.defined() && !same_dense_layout(out, b)))
     return run_strided(op, kernel, out, a, b);
 
@@ -149,12 +154,12 @@ void run(const Pointwise& op, const at::Tensor& out, const at::Tensor& a, const 
                    b.defined() ? b.const_data_ptr() : nullptr};
   const bool in_place = at.out == at.a || at.out == at.b;
   run_flat(op, kernel, at, count, out.itemsize(),
-           /*stream=*/!in_place && int64_t(out.nbytes()) >= kLargeBytes);
+           /*stream=*/!in_place && is_large(out));
 }
 
 at::Tensor run(const Pointwise& op, const at::Tensor& a, const at::Tensor& b) {
   at::Tensor out = empty_output(a, b);
-  if (int64_t(out.nbytes()) >= kLargeBytes) advise_huge_pages(out);
+  if (is_large(out)) advise_huge_pages(out);
   run(op, out, a, b);
   return out;
 }

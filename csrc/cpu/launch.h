@@ -4,12 +4,15 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <utility>
+
 #include "kernels.h"
 
 namespace activations_ext::cpu {
 
 // The kernels of this machine's instruction set; called once, at import.
-void set_kernels(const KernelTable* table);
+void set_kernels(const KernelTable* kernels);
+const KernelTable& kernels();
 
 // An activation and its pass, without their types.
 struct Pointwise {
@@ -24,6 +27,16 @@ Pointwise describe(const A& activation, Pass pass) {
   return {&activation, Activations::index_of<A>(), pass, A::kShape != Shape::kSmooth};
 }
 
+// The type of the numbers in a tensor's memory.
+Number number_of(at::ScalarType dtype);
+
+// Large new tensors get huge pages, 2 MiB a fault instead of 4 KiB, and are written past the cache.
+bool is_large(const at::Tensor& tensor);
+void advise_huge_pages(const at::Tensor& fresh);
+
+// Both can be walked as flat memory, element by element.
+bool same_dense_layout(const at::Tensor& a, const at::Tensor& b);
+
 // A new tensor laid out as torch's pointwise operators do: as the first input that is dense.
 at::Tensor empty_output(const at::Tensor& a, const at::Tensor& b);
 
@@ -33,5 +46,16 @@ void run(const Pointwise& op, const at::Tensor& out, const at::Tensor& a, const 
 
 // The same into a new tensor.
 at::Tensor run(const Pointwise& op, const at::Tensor& a, const at::Tensor& b);
+
+// `weight` has one element, or one for each channel, which is the input's dimension 1.
+at::Tensor run_prelu(const at::Tensor& input, const at::Tensor& weight);
+std::pair<at::Tensor, at::Tensor> run_prelu_backward(const at::Tensor& grad_output,
+                                                     const at::Tensor& input,
+                                                     const at::Tensor& weight, bool overwrite);
+
+// The random activation at `index` of RandomActivations. Numbers are dealt in the order of the
+// elements' indices, whatever the strides.
+at::Tensor run_random(int index, const void* activation, const at::Tensor& a,
+                      const at::Tensor& gate, uint64_t seed);
 
 }  // namespace activations_ext::cpu

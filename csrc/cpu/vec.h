@@ -167,7 +167,7 @@ inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
 
 inline Vec<double> madd(Vec<double> a, Vec<double> b, Vec<double> c) { return a * b + c; }
 
-// x·2ⁿ for integral n in [−150, 128], rounded once.
+// x·2ⁿ for integral n in [−231, 129], rounded once.
 inline Vec<float> scale_by_power_of_two(Vec<float> x, Vec<float> n) {
 #if defined(__AVX512F__)
   return _mm512_maskz_scalef_ps(0xffff, x.native, n.native);  // the plain form warns in GCC 12

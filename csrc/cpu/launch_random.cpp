@@ -1,0 +1,33 @@
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty_like.h>
+
+#include <algorithm>
+
+#include "launch.h"
+#include "philox.h"
+
+namespace activations_ext::cpu {
+
+at::Tensor run_random(int index, const void* activation, const at::Tensor& a,
+                      const at::Tensor& gate, uint64_t seed) {
+  const at::Tensor x = a.contiguous(), y = gate.contiguous();
+  at::Tensor out = empty_output(x, y);
+  if (is_large(out)) advise_huge_pages(out);
+  const int64_t count = x.numel(), itemsize = x.itemsize();
+  const auto kernel = kernels().random[index][int(number_of(x.scalar_type()))];
+  char* const to = static_cast<char*>(out.mutable_data_ptr());
+  const char* const from = static_cast<const char*>(x.const_data_ptr());
+  const char* const gates = static_cast<const char*>(y.const_data_ptr());
+  constexpr int64_t kGrain = 8;
+  at::parallel_for(0, (count + kRandomChunk - 1) / kRandomChunk, kGrain,
+                   [&](int64_t begin, int64_t end) {
+                     const int64_t first = begin * kRandomChunk;
+                     const int64_t offset = first * itemsize;
+                     kernel(activation, to + offset, from + offset, gates + offset, seed, first,
+                            std::min(end * kRandomChunk, count) - first);
+                   });
+  if (a.is_contiguous()) return out;
+  return at::empty_like(a.is_non_overlapping_and_dense() ? a : gate).copy_(out);
+}
+
+}  // namespace activations_ext::cpu

@@ -1,0 +1,175 @@
+// The operator prelu: schema, CPU, Meta, Autograd and functorch kernels.
+#include "prelu.h"
+
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/sum_to_size.h>
+#include <torch/library.h>
+
+#include "activations/prelu.h"
+#include "autograd/node.h"
+#include "autograd/reuse.h"
+#include "autograd/symbolic.h"
+#include "checks.h"
+#include "cpu/launch.h"
+
+namespace activations_ext {
+
+at::Tensor prelu(const at::Tensor& input, const at::Tensor& weight) {
+  static const auto op = c10::Dispatcher::singleton()
+                             .findSchemaOrThrow("activations_ext::prelu", "")
+                             .typed<at::Tensor(const at::Tensor&, const at::Tensor&)>();
+  return op.call(input, weight);
+}
+
+namespace {
+
+using at::Tensor;
+using torch::autograd::isFwGradDefined;
+using Gradients = std::tuple<Tensor, Tensor>;  // of the input and of the weight
+
+Gradients call_prelu_backward(const Tensor& grad_output, const Tensor& input,
+                              const Tensor& weight) {
+  static const auto op = c10::Dispatcher::singleton()
+                             .findSchemaOrThrow("activations_ext::prelu_backward", "")
+                             .typed<Gradients(const Tensor&, const Tensor&, const Tensor&)>();
+  return op.call(grad_output, input, weight);
+}
+
+// --- the formula on torch's operators: vmap, forward mode and second derivatives come from it ------
+
+// The weight with its channels at the input's dimension 1.
+Tensor broadcastable(const Tensor& weight, const Tensor& input) {
+  if (input.dim() < 2) return weight.reshape({});
+  c10::SymDimVector shape(input.dim(), 1);
+  shape[1] = -1;
+  return weight.reshape_symint(shape);
+}
+
+Tensor composite(const Tensor& input, const Tensor& weight) {
+  check_prelu_weight(input, weight);
+  return PReLU::value<Symbolic>(input, broadcastable(weight, input)).tensor;
+}
+
+Gradients composite_backward(const Tensor& grad_output, const Tensor& input,
+                             const Tensor& weight) {
+  const Tensor wide = broadcastable(weight, input);
+  const Tensor shares = PReLU::grad_weight<Symbolic>(grad_output, input).tensor;
+  return {PReLU::grad_input<Symbolic>(grad_output, input, wide).tensor,
+          shares.sum_to_size_symint(wide.sym_sizes()).reshape_symint(weight.sym_sizes())};
+}
+
+// --- CPU and Meta -------------------------------------------------------------------------------
+
+void check_backward(const Tensor& grad_output, const Tensor& input, const Tensor& weight) {
+  check_prelu_weight(input, weight);
+  check_same("prelu", grad_output, input);
+}
+
+Tensor cpu_forward(const Tensor& input, const Tensor& weight) {
+  check_prelu_weight(input, weight);
+  return cpu::run_prelu(input, weight);
+}
+
+Gradients cpu_backward(const Tensor& grad_output, const Tensor& input, const Tensor& weight) {
+  check_backward(grad_output, input, weight);
+  return cpu::run_prelu_backward(grad_output, input, weight, /*overwrite=*/false);
+}
+
+Tensor meta_forward(const Tensor& input, const Tensor& weight) {
+  check_prelu_weight(input, weight);
+  return at::empty_like(input);
+}
+
+Gradients meta_backward(const Tensor& grad_output, const Tensor& input, const Tensor& weight) {
+  check_backward(grad_output, input, weight);
+  return {at::empty_like(input), at::empty_like(weight, at::MemoryFormat::Contiguous)};
+}
+
+Tensor no_forward(const Tensor& input, const Tensor&) { fail_no_kernel("prelu", "input", input); }
+Gradients no_backward(const Tensor& grad_output, const Tensor&, const Tensor&) {
+  fail_no_kernel("prelu", "grad_output", grad_output);
+}
+
+// --- Autograd -----------------------------------------------------------------------------------
+
+struct PReLUNode : SavingNode<0, 2> {
+  std::string name() const override { return "prelu_backward"; }
+
+  variable_list apply(variable_list&& grads) override {
+    std::lock_guard<std::mutex> lock(mutex_);
+    Tensor grad_output = std::move(grads[0]);
+    if (!grad_output.defined()) return variable_list(2);
+    const Tensor input = unpack(0), weight = unpack(1);
+    Tensor grad_input, grad_weight;
+    if (may_overwrite(grad_output, input) && is_plain(weight)) {
+      std::tie(grad_input, grad_weight) =
+          cpu::run_prelu_backward(grad_output, input, weight, /*overwrite=*/true);
+    } else {
+      std::tie(grad_input, grad_weight) = call_prelu_backward(grad_output, input, weight);
+    }
+    return {task_should_compute_output(0) ? std::move(grad_input) : Tensor(),
+            task_should_compute_output(1) ? std::move(grad_weight) : Tensor()};
+  }
+};
+
+Tensor autograd_forward(const Tensor& input, const Tensor& weight) {
+  if (isFwGradDefined(input) || isFwGradDefined(weight)) return composite(input, weight);
+  const bool requires_grad = torch::autograd::compute_requires_grad(input, weight);
+  Tensor result = [&] {
+    at::AutoDispatchBelowADInplaceOrView below;
+    return activations_ext::prelu(input, weight);
+  }();
+  if (requires_grad) {
+    auto node = make_node<PReLUNode>();
+    node->set_next_edges(torch::autograd::collect_next_edges(input, weight));
+    node->saved[0] = SavedVariable(input, /*is_output=*/false);
+    node->saved[1] = SavedVariable(weight, /*is_output=*/false);
+    torch::autograd::set_history(result, node);
+  }
+  return result;
+}
+
+Gradients autograd_backward(const Tensor& grad_output, const Tensor& input, const Tensor& weight) {
+  if (is_differentiated(grad_output, input, weight))
+    return composite_backward(grad_output, input, weight);
+  at::AutoDispatchBelowADInplaceOrView below;
+  return call_prelu_backward(grad_output, input, weight);
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(activations_ext, library) {
+  const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag};
+  library.def("prelu(Tensor input, Tensor weight) -> Tensor", tags);
+  library.def(
+      "prelu_backward(Tensor grad_output, Tensor input, Tensor weight) -> (Tensor, Tensor)", tags);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, CPU, library) {
+  library.impl("prelu", &cpu_forward);
+  library.impl("prelu_backward", &cpu_backward);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, Meta, library) {
+  library.impl("prelu", &meta_forward);
+  library.impl("prelu_backward", &meta_backward);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, CompositeExplicitAutograd, library) {
+  library.impl("prelu", &no_forward);
+  library.impl("prelu_backward", &no_backward);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, Autograd, library) {
+  library.impl("prelu", &autograd_forward);
+  library.impl("prelu_backward", &autograd_backward);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, FuncTorchBatched, library) {
+  library.impl("prelu", &composite);
+  library.impl("prelu_backward", &composite_backward);
+}
+
+}  // namespace activations_ext

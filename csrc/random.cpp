@@ -1,0 +1,308 @@
+// The operators that draw a number for each element, from a seed: schema, CPU, Meta, Autograd and
+// functorch kernels. The seed is a tensor, so that torch's generator makes it inside of a graph too.
+#include "random.h"
+
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros_like.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <tuple>
+#include <vector>
+
+#include "autograd/batching.h"
+#include "autograd/node.h"
+#include "checks.h"
+#include "cpu/launch.h"
+
+namespace activations_ext {
+namespace {
+
+using at::Tensor;
+using torch::autograd::isFwGradDefined;
+
+using ForwardSignature = Tensor(const Tensor&, const Tensor&, double, double);
+using BackwardSignature = Tensor(const Tensor&, const Tensor&, const Tensor&, double, double);
+
+template <class Signature>
+auto find(const char* name) {
+  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
+}
+
+}  // namespace
+
+Tensor rrelu_with_seed(const Tensor& input, const Tensor& seed, double lower, double upper) {
+  static const auto op = find<ForwardSignature>("activations_ext::rrelu_with_seed");
+  return op.call(input, seed, lower, upper);
+}
+Tensor shift_dropout_with_seed(const Tensor& input, const Tensor& seed, double p, double minimum) {
+  static const auto op = find<ForwardSignature>("activations_ext::shift_dropout_with_seed");
+  return op.call(input, seed, p, minimum);
+}
+
+namespace {
+
+Tensor call_rrelu_backward(const Tensor& grad_output, const Tensor& saved, const Tensor& seed,
+                           double lower, double upper) {
+  static const auto op = find<BackwardSignature>("activations_ext::rrelu_with_seed_backward");
+  return op.call(grad_output, saved, seed, lower, upper);
+}
+// --- CPU and Meta -------------------------------------------------------------------------------
+
+template <class A>
+void check(const char* name, const A& activation, const Tensor& tensor, const Tensor& seed) {
+  check_floating_point(name, "input", tensor);
+  check_seed(name, seed);
+  check_parameters(activation);
+}
+
+template <class A>
+Tensor run(const A& activation, const Tensor& a, const Tensor& gate, const Tensor& seed) {
+  return cpu::run_random(RandomActivations::index_of<A>(), &activation, a, gate,
+                         static_cast<uint64_t>(*seed.const_data_ptr<int64_t>()));
+}
+
+Tensor cpu_rrelu(const Tensor& input, const Tensor& seed, double lower, double upper) {
+  const RReLU activation{lower, upper};
+  check("rrelu", activation, input, seed);
+  return run(activation, input, input, seed);
+}
+Tensor cpu_rrelu_backward(const Tensor& grad_output, const Tensor& saved, const Tensor& seed,
+                          double lower, double upper) {
+  const RReLU activation{lower, upper};
+  check("rrelu", activation, saved, seed);
+  check_same("rrelu", grad_output, saved);
+  return run(activation, grad_output, saved, seed);
+}
+Tensor cpu_shift_dropout(const Tensor& input, const Tensor& seed, double p, double minimum) {
+  const ShiftDropout activation{p, minimum};
+  check("shift_dropout", activation, input, seed);
+  return run(activation, input, input, seed);
+}
+
+Tensor meta_rrelu(const Tensor& input, const Tensor& seed, double lower, double upper) {
+  check("rrelu", RReLU{lower, upper}, input, seed);
+  return at::empty_like(input);
+}
+Tensor meta_rrelu_backward(const Tensor& grad_output, const Tensor& saved, const Tensor& seed,
+                           double lower, double upper) {
+  check("rrelu", RReLU{lower, upper}, saved, seed);
+  check_same("rrelu", grad_output, saved);
+  return at::empty_like(grad_output.is_non_overlapping_and_dense() ? grad_output : saved);
+}
+Tensor meta_shift_dropout(const Tensor& input, const Tensor& seed, double p, double minimum) {
+  check("shift_dropout", ShiftDropout{p, minimum}, input, seed);
+  return at::empty_like(input);
+}
+
+Tensor no_rrelu(const Tensor& input, const Tensor&, double, double) {
+  fail_no_kernel("rrelu", "input", input);
+}
+Tensor no_rrelu_backward(const Tensor& grad_output, const Tensor&, const Tensor&, double, double) {
+  fail_no_kernel("rrelu", "grad_output", grad_output);
+}
+Tensor no_shift_dropout(const Tensor& input, const Tensor&, double, double) {
+  fail_no_kernel("shift_dropout", "input", input);
+}
+
+// --- Autograd -----------------------------------------------------------------------------------
+
+// Both maps are linear in what they are given, once the seed and the gate are fixed: the derivative
+// of a gradient is the same map again.
+
+struct RReLUNode : SavingNode<2, 2> {
+  std::string name() const override { return "rrelu_backward"; }
+
+  variable_list apply(variable_list&& grads) override {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (!grads[0].defined()) return {Tensor()};
+    return {call_rrelu_backward(grads[0], unpack(0), unpack(1), parameters[0], parameters[1])};
+  }
+};
+
+// Of rrelu_backward, with respect to grad_output and to what was saved.
+struct RReLUDoubleNode : SavingNode<2, 2> {
+  std::string name() const override { return "rrelu_double_backward"; }
+
+  variable_list apply(variable_list&& grads) override {
+    std::lock_guard<std::mutex> lock(mutex_);
+    variable_list result(2);
+    if (!grads[0].defined()) return result;
+    if (task_should_compute_output(0))
+      result[0] =
+          call_rrelu_backward(grads[0], unpack(0), unpack(1), parameters[0], parameters[1]);
+    if (task_should_compute_output(1)) result[1] = at::zeros_like(grads[0]);
+    return result;
+  }
+};
+
+struct ShiftDropoutNode : SavingNode<1, 1> {
+  std::string name() const override { return "shift_dropout_backward"; }
+
+  variable_list apply(variable_list&& grads) override {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (!grads[0].defined()) return {Tensor()};
+    return {shift_dropout_with_seed(grads[0], unpack(0), parameters[0], /*minimum=*/0.0)};
+  }
+};
+
+Tensor autograd_rrelu(const Tensor& input, const Tensor& seed, double lower, double upper) {
+  const bool requires_grad = torch::autograd::compute_requires_grad(input);
+  Tensor result = [&] {
+    at::AutoDispatchBelowADInplaceOrView below;
+    return rrelu_with_seed(input, seed, lower, upper);
+  }();
+  const bool saves_result = RReLU{lower, upper}.saves_result();
+  auto node = requires_grad ? make_node<RReLUNode>() : nullptr;
+  if (requires_grad) {
+    node->set_next_edges(torch::autograd::collect_next_edges(input));
+    node->parameters = {lower, upper};
+    node->saved_is_output = saves_result;
+    torch::autograd::set_history(result, node);
+  }
+  if (isFwGradDefined(input))
+    result._set_fw_grad(
+        call_rrelu_backward(tangent_of(input), primal_of(input), seed, lower, upper),
+        /*level=*/0, /*is_inplace_op=*/false);
+  if (requires_grad) {
+    node->saved[0] = SavedVariable(saves_result ? result : input, saves_result);
+    node->saved[1] = SavedVariable(seed, /*is_output=*/false);
+  }
+  return result;
+}
+
+Tensor autograd_rrelu_backward(const Tensor& grad_output, const Tensor& saved, const Tensor& seed,
+                               double lower, double upper) {
+  const bool requires_grad = torch::autograd::compute_requires_grad(grad_output, saved);
+  Tensor result = [&] {
+    at::AutoDispatchBelowADInplaceOrView below;
+    return call_rrelu_backward(grad_output, saved, seed, lower, upper);
+  }();
+  if (requires_grad) {
+    auto node = make_node<RReLUDoubleNode>();
+    node->set_next_edges(torch::autograd::collect_next_edges(grad_output, saved));
+    node->parameters = {lower, upper};
+    node->saved[0] = SavedVariable(saved, /*is_output=*/false);
+    node->saved[1] = SavedVariable(seed, /*is_output=*/false);
+    torch::autograd::set_history(result, node);
+  }
+  if (isFwGradDefined(grad_output) || isFwGradDefined(saved)) {
+    const Tensor tangent =
+        isFwGradDefined(grad_output)
+            ? call_rrelu_backward(tangent_of(grad_output), primal_of(saved), seed, lower, upper)
+            : at::zeros_like(result);
+    result._set_fw_grad(tangent, /*level=*/0, /*is_inplace_op=*/false);
+  }
+  return result;
+}
+
+Tensor autograd_shift_dropout(const Tensor& input, const Tensor& seed, double p, double minimum) {
+  const bool requires_grad = torch::autograd::compute_requires_grad(input);
+  Tensor result = [&] {
+    at::AutoDispatchBelowADInplaceOrView below;
+    return shift_dropout_with_seed(input, seed, p, minimum);
+  }();
+  if (requires_grad) {
+    auto node = make_node<ShiftDropoutNode>();
+    node->set_next_edges(torch::autograd::collect_next_edges(input));
+    node->parameters = {p};
+    node->saved[0] = SavedVariable(seed, /*is_output=*/false);
+    torch::autograd::set_history(result, node);
+  }
+  if (isFwGradDefined(input))
+    result._set_fw_grad(shift_dropout_with_seed(tangent_of(input), seed, p, /*minimum=*/0.0),
+                        /*level=*/0, /*is_inplace_op=*/false);
+  return result;
+}
+
+// --- functorch ----------------------------------------------------------------------------------
+
+// One example after another: each has to get the numbers that it would get alone.
+template <class Compute, class... Tensors>
+Tensor one_by_one(Compute compute, const Tensors&... tensors) {
+  c10::impl::ExcludeDispatchKeyGuard below(c10::DispatchKey::FuncTorchBatched);
+  const int64_t level = std::max({vmap_level(tensors)...});
+  if (level == 0) return compute(tensors...);
+  const Unbatched all[] = {Unbatched(tensors, level)...};
+  int64_t size = 0;
+  for (const Unbatched& tensor : all) {
+    if (tensor.has_batch) size = tensor.value.size(0);
+  }
+  std::vector<Tensor> results;
+  for (int64_t example = 0; example < size; ++example) {
+    const auto pick = [&](const Unbatched& tensor) {
+      return tensor.has_batch ? tensor.value.select(0, example) : tensor.value;
+    };
+    results.push_back(std::apply(
+        [&](const auto&... tensor) { return compute(pick(tensor)...); }, std::to_array(all)));
+  }
+  return at::functorch::makeBatched(at::stack(results), 0, level);
+}
+
+Tensor batched_rrelu(const Tensor& input, const Tensor& seed, double lower, double upper) {
+  return one_by_one(
+      [&](const Tensor& x, const Tensor& s) { return rrelu_with_seed(x, s, lower, upper); }, input,
+      seed);
+}
+Tensor batched_rrelu_backward(const Tensor& grad_output, const Tensor& saved, const Tensor& seed,
+                              double lower, double upper) {
+  return one_by_one(
+      [&](const Tensor& g, const Tensor& x, const Tensor& s) {
+        return call_rrelu_backward(g, x, s, lower, upper);
+      },
+      grad_output, saved, seed);
+}
+Tensor batched_shift_dropout(const Tensor& input, const Tensor& seed, double p, double minimum) {
+  return one_by_one(
+      [&](const Tensor& x, const Tensor& s) { return shift_dropout_with_seed(x, s, p, minimum); },
+      input, seed);
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(activations_ext, library) {
+  const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag};
+  library.def("rrelu_with_seed(Tensor input, Tensor seed, float lower, float upper) -> Tensor",
+              tags);
+  library.def(
+      "rrelu_with_seed_backward(Tensor grad_output, Tensor saved, Tensor seed, float lower, "
+      "float upper) -> Tensor",
+      tags);
+  library.def(
+      "shift_dropout_with_seed(Tensor input, Tensor seed, float p, float minimum) -> Tensor", tags);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, CPU, library) {
+  library.impl("rrelu_with_seed", &cpu_rrelu);
+  library.impl("rrelu_with_seed_backward", &cpu_rrelu_backward);
+  library.impl("shift_dropout_with_seed", &cpu_shift_dropout);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, Meta, library) {
+  library.impl("rrelu_with_seed", &meta_rrelu);
+  library.impl("rrelu_with_seed_backward", &meta_rrelu_backward);
+  library.impl("shift_dropout_with_seed", &meta_shift_dropout);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, CompositeExplicitAutograd, library) {
+  library.impl("rrelu_with_seed", &no_rrelu);
+  library.impl("rrelu_with_seed_backward", &no_rrelu_backward);
+  library.impl("shift_dropout_with_seed", &no_shift_dropout);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, Autograd, library) {
+  library.impl("rrelu_with_seed", &autograd_rrelu);
+  library.impl("rrelu_with_seed_backward", &autograd_rrelu_backward);
+  library.impl("shift_dropout_with_seed", &autograd_shift_dropout);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, FuncTorchBatched, library) {
+  library.impl("rrelu_with_seed", &batched_rrelu);
+  library.impl("rrelu_with_seed_backward", &batched_rrelu_backward);
+  library.impl("shift_dropout_with_seed", &batched_shift_dropout);
+}
+
+}  // namespace activations_ext
