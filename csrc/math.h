@@ -156,14 +156,14 @@ constexpr T exp_times(T factor, T x) {
   }
 }
 
-// factor·e^(high + low)
+// factor·e^(high + low) for −160 ≤ high ≤ 89
 template <class T>
 constexpr T exp_times(T factor, Pair<T> x) {
   if constexpr (kIsFloat<T>) {
-    const auto [n, r] = reduce(at_most(at_least(x.high, -160.0), 89.0));
+    const auto [n, r] = reduce(x.high);
     return exp_times(factor, Reduced<T>{n, r + x.low});
   } else {
-    return exp_times(factor, x.high + x.low);
+    return factor * library_exp(x.high + x.low);
   }
 }
 
@@ -186,15 +186,15 @@ constexpr T expm1(T x) {
   }
 }
 
-// log(1 + e) for 0 ≤ e ≤ 1. With s = e/(2 + e) it is 2·atanh(s) = e − s·(e − 2s²·tail(s²)).
+// log(1 + e) for 0 ≤ e ≤ 1. With s = e/(2 + e) it is 2·atanh(s) = e − s·(e − s²·tail(s²)).
 template <class T>
 constexpr T log1p_unit(T e) {
   if constexpr (kIsFloat<T>) {
     const T s = e / (e + T(2.0));
     const T z = s * s;
-    const T tail = polynomial(z, 0.3333333781, 0.1999943887, 0.1430844237, 0.107138291,
-                              0.12150467);
-    return e - s * (e - T(2.0) * z * tail);
+    const T tail = polynomial(z, 0.6666667562, 0.3999887774, 0.2861688474, 0.214276582,
+                              0.24300934);
+    return madd(-s, madd(-z, tail, e), e);
   } else {
     return library_log1p(e);
   }
@@ -225,42 +225,14 @@ constexpr T hyperbolic_tangent(T x) {
 template <class T>
 constexpr T logistic_slope(T x) {
   const T e = exp(-abs(x));
-  const T denominator = e + T(1.0);
-  return e / (denominator * denominator);
+  const T inverse = T(1.0) / (e + T(1.0));
+  return e * inverse * inverse;
 }
 
-// factor·e^(−a²/2). a² is kept in two parts: its rounding would cost up to 50 ULP of the result.
+// factor·e^(−a²/2) for 0 ≤ a ≤ 17. a² is kept in two parts: its rounding would cost up to 50 ULP.
 template <class T>
 constexpr T exp_minus_half_square_times(T factor, T a) {
-  const T cut = at_most(a, 40.0);  // e^(−40²/2) is 0 in double too
-  const auto square = exact_product(cut, cut);
-  return exp_times(factor, Pair<T>{T(-0.5) * square.high, T(-0.5) * square.low});
-}
-
-// e^(a²/2)·Φ(−a) for a ≥ 0, Φ the distribution function of the standard normal: P(t)/(a + 4) with
-// t = (a − 4)/(a + 4). Smooth, between 1/2 and 1/(a√(2π)).
-template <class T>
-constexpr T mills_ratio(T a) {
-  if constexpr (kIsFloat<T>) {
-    a = at_most(a, 15.0);
-    const T inverse = T(1.0) / (a + T(4.0));
-    const T t = (a - T(4.0)) * inverse;
-    return inverse * polynomial(t, 0.7552851353, -0.6078965849, 0.3871369068, -0.1865235298,
-                                0.06040369723, -0.007524743168, -0.003511605131, 0.001569271917,
-                                0.0001774106088, -0.0001328868195);
-  } else {
-    a = at_most(a, 37.0);  // beyond, e^(a²/2) overflows and Φ(−a) underflows
-    constexpr double kInverseSqrt2 = 0.70710678118654752440;
-    return library_erfc(a * T(kInverseSqrt2)) *
-           library_exp(T(0.5) * a * a) * T(0.5);
-  }
-}
-
-// e^(−x²/2)/√(2π)
-template <class T>
-constexpr T normal_density(T x) {
-  constexpr double kInverseSqrtTwoPi = 0.39894228040143267794;
-  return exp_minus_half_square_times(T(kInverseSqrtTwoPi), abs(x));
+  return exp_times(factor, exact_product(a, T(-0.5) * a));
 }
 
 }  // namespace activations_ext

@@ -15,19 +15,19 @@ struct ExponentialLinear {
 
   template <class T>
   constexpr T value(T x) const {
-    return where(x > T(0.0), T(scale) * x, T(scale * alpha) * expm1(x / T(width)));
+    return where(x > T(0.0), T(scale) * x, T(scale * alpha) * expm1(x * T(1.0 / width)));
   }
   template <class T>
   constexpr T slope(T x) const {
-    return where(x <= T(0.0), exp_times(T(scale * alpha / width), x / T(width)), T(scale));
+    return where(x <= T(0.0), exp_times(T(scale * alpha / width), x * T(1.0 / width)), T(scale));
   }
   template <class T>
   constexpr T curvature(T x) const {
-    return where(x <= T(0.0), exp_times(T(scale * alpha / width / width), x / T(width)), T(0.0));
+    return where(x <= T(0.0), exp_times(T(scale * alpha / width / width), x * T(1.0 / width)), T(0.0));
   }
   template <class T>
   constexpr T slope_of_result(T y) const {
-    return where(y <= T(0.0), (y + T(scale * alpha)) / T(width), T(scale));
+    return where(y <= T(0.0), (y + T(scale * alpha)) * T(1.0 / width), T(scale));
   }
   template <class T>
   constexpr T curvature_of_result(T y) const {

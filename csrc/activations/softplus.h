@@ -17,7 +17,7 @@ struct Softplus {
   template <class T>
   constexpr T value(T x) const {
     const T scaled = T(beta) * x;
-    return where(scaled > T(threshold), x, log1p_exp(scaled) / T(beta));
+    return where(scaled > T(threshold), x, log1p_exp(scaled) * T(1.0 / beta));
   }
   template <class T>
   constexpr T slope(T x) const {

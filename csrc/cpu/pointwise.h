@@ -35,6 +35,14 @@ inline void sweep(const A& activation, S* out, const S* a, const S* b, int64_t c
   constexpr int64_t kLanes = ComputeVec<S>::kLanes;
   constexpr bool kTwoInputs = kPass != Pass::kForward;
   int64_t i = 0;
+  if constexpr (std::is_same_v<S, BFloat16>) {
+    for (; i + 2 * kLanes <= count; i += 2 * kLanes) {
+      const EvenOdd x = load_even_odd(a + i), y = kTwoInputs ? load_even_odd(b + i) : x;
+      const EvenOdd z = {evaluate<kPass, kFromResult>(activation, x.even, y.even),
+                         evaluate<kPass, kFromResult>(activation, x.odd, y.odd)};
+      store_even_odd<kStream>(out + i, z);
+    }
+  }
   for (; i + kLanes <= count; i += kLanes) {
     const auto x = load(a + i);
     const auto y = kTwoInputs ? load(b + i) : x;

@@ -25,17 +25,31 @@ constexpr int kFloatLanes = Vec<float>::kLanes;
 typedef uint16_t HalfWords __attribute__((vector_size(kVectorBytes / 2)));
 typedef uint32_t UnsignedWords __attribute__((vector_size(kVectorBytes)));
 
-inline Vec<float> from_bits(BFloat16, HalfWords bits) {
-  return bit_cast_lanes<Floats>(__builtin_convertvector(bits, UnsignedWords) << 16);
+// A bfloat16 is the upper half of a float. Half an ULP, less one if the last kept bit is even,
+// carries into the kept bits. A NaN of bfloat16 numbers has nothing below them and stays one.
+// AVX-512's own conversion would flush subnormal numbers to 0.
+inline UnsignedWords rounded_to_bfloat16(Vec<float> x) {
+  const UnsignedWords bits = bit_cast_lanes<UnsignedWords>(x.native);
+  return bits + (((bits >> 16) & 1) + 0x7fff);
 }
 
+inline Vec<float> from_bits(BFloat16, HalfWords bits) {
+#if defined(__AVX512F__)
+  const auto words = bit_cast_lanes<UnsignedWords>(
+      _mm512_maskz_cvtepu16_epi32(0xffff, bit_cast_lanes<__m256i>(bits)));
+#else
+  const UnsignedWords words = __builtin_convertvector(bits, UnsignedWords);
+#endif
+  return bit_cast_lanes<Floats>(words << 16);
+}
 inline HalfWords to_bits(BFloat16, Vec<float> x) {
-  // Half an ULP, less one if the last kept bit is even, carries into the kept bits. AVX-512's own
-  // conversion would flush subnormal numbers to 0.
-  const UnsignedWords bits = bit_cast_lanes<UnsignedWords>(x.native);
-  const UnsignedWords rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-  const UnsignedWords kept = x.native == x.native ? rounded : UnsignedWords{} + 0x7fc0;
-  return __builtin_convertvector(kept, HalfWords);
+  const UnsignedWords words = rounded_to_bfloat16(x) >> 16;
+#if defined(__AVX512F__)
+  return bit_cast_lanes<HalfWords>(
+      _mm512_maskz_cvtepi32_epi16(0xffff, bit_cast_lanes<__m512i>(words)));
+#else
+  return __builtin_convertvector(words, HalfWords);
+#endif
 }
 
 #if defined(__AVX512F__)
@@ -87,6 +101,15 @@ inline void stream_store(void* to, Native value) {
 
 }  // namespace detail
 
+template <bool kStream, class Native>
+inline void put(void* to, Native native) {
+  if constexpr (kStream) {
+    detail::stream_store(to, native);
+  } else {
+    std::memcpy(to, &native, sizeof(native));
+  }
+}
+
 template <class S>
 inline ComputeVec<S> load(const S* from) {
   if constexpr (sizeof(S) == 2) {
@@ -102,18 +125,27 @@ inline ComputeVec<S> load(const S* from) {
 
 template <bool kStream, class S>
 inline void store(S* to, ComputeVec<S> x) {
-  const auto put = [to](auto native) {
-    if constexpr (kStream) {
-      detail::stream_store(to, native);
-    } else {
-      std::memcpy(to, &native, sizeof(native));
-    }
-  };
   if constexpr (sizeof(S) == 2) {
-    put(detail::to_bits(S{}, x));
+    put<kStream>(to, detail::to_bits(S{}, x));
   } else {
-    put(x.native);
+    put<kStream>(to, x.native);
   }
+}
+
+// Twice as many bfloat16 numbers, those at even and those at odd places: no lane has to move.
+struct EvenOdd {
+  Vec<float> even, odd;
+};
+inline EvenOdd load_even_odd(const BFloat16* from) {
+  detail::UnsignedWords pairs;
+  std::memcpy(&pairs, from, sizeof(pairs));
+  return {bit_cast_lanes<detail::Floats>(pairs << 16),
+          bit_cast_lanes<detail::Floats>(pairs & 0xffff0000)};
+}
+template <bool kStream>
+inline void store_even_odd(BFloat16* to, EvenOdd x) {
+  put<kStream>(to, (detail::rounded_to_bfloat16(x.even) >> 16) |
+                       (detail::rounded_to_bfloat16(x.odd) & 0xffff0000));
 }
 
 // After streaming stores, before another thread may read what they wrote.
