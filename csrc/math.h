@@ -6,7 +6,9 @@
 // compile it for the device (--expt-relaxed-constexpr).
 #pragma once
 
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <type_traits>
 
@@ -54,6 +56,13 @@ constexpr T fma(T a, T b, T c) {
 template <Scalar T>
 constexpr T madd(T a, T b, T c) {
   return std::fma(a, b, c);
+}
+// One number for each quarter of an octave, four octaves in all. For u in [1, 16) entries 12 to 15
+// are those of [1, 2), 0 to 3 those of [2, 4), and so on: the lowest bits of the exponent and the
+// highest of the mantissa are the index.
+using Table = float[16];
+constexpr float lookup(const Table& table, float u) {
+  return table[(std::bit_cast<uint32_t>(u) >> 21) & 15];
 }
 constexpr float scale_by_power_of_two(float x, float n) { return std::ldexp(x, int(n)); }
 // NaN stays NaN in both.
@@ -106,12 +115,11 @@ constexpr Pair<T> exact_product(T a, T b) {
   return {high, fma(a, b, -high)};
 }
 
-// a + b exactly (Knuth).
+// a + b exactly for |a| ≥ |b| (Dekker).
 template <class T>
-constexpr Pair<T> exact_sum(T a, T b) {
+constexpr Pair<T> ordered_sum(T a, T b) {
   const T high = a + b;
-  const T b_part = high - a;
-  return {high, (a - (high - b_part)) + (b - b_part)};
+  return {high, b - (high - a)};
 }
 
 // --- exponentials -----------------------------------------------------------------------------
@@ -129,6 +137,13 @@ constexpr Reduced<T> reduce(T x) {
   const T n = madd(x, T(1.44269504088896341), shift) - shift;
   // The first part of ln 2 has 9 bits, so that its product with n is exact even without an fma.
   return {n, madd(n, T(2.12194440e-4), madd(n, T(-0.693359375), x))};
+}
+
+template <class T>
+constexpr Reduced<T> reduce(Pair<T> x) {
+  const T shift = T(12582912.0);
+  const T n = madd(x.high, T(1.44269504088896341), shift) - shift;
+  return {n, madd(n, T(-0.693359375), x.high) + madd(n, T(2.12194440e-4), x.low)};
 }
 
 // (eʳ − 1 − r)/r² for |r| ≤ ln 2 / 2; with it eʳ has a relative error of 3e-9 before rounding.
@@ -160,11 +175,19 @@ constexpr T exp_times(T factor, T x) {
 template <class T>
 constexpr T exp_times(T factor, Pair<T> x) {
   if constexpr (kIsFloat<T>) {
-    const auto [n, r] = reduce(x.high);
-    return exp_times(factor, Reduced<T>{n, r + x.low});
+    return exp_times(factor, reduce(x));
   } else {
     return factor * library_exp(x.high + x.low);
   }
+}
+
+// The same for a factor of twice the precision: little more than the last rounding is left.
+template <class T>
+constexpr T exp_times(Pair<T> factor, Pair<T> x) {
+  const auto [n, r] = reduce(x);
+  const T growth = madd(expm1_tail(r) * r, r, r);  // eʳ − 1
+  const T low = madd(factor.low, growth, factor.low);
+  return scale_by_power_of_two(factor.high + madd(factor.high, growth, low), n);
 }
 
 template <class T>
@@ -230,8 +253,8 @@ constexpr T logistic_slope(T x) {
 }
 
 // factor·e^(−a²/2) for 0 ≤ a ≤ 17. a² is kept in two parts: its rounding would cost up to 50 ULP.
-template <class T>
-constexpr T exp_minus_half_square_times(T factor, T a) {
+template <class Factor, class T>
+constexpr T exp_minus_half_square_times(Factor factor, T a) {
   return exp_times(factor, exact_product(a, T(-0.5) * a));
 }
 

@@ -74,10 +74,59 @@ def tanhshrink_tail(z: mpf) -> mpf:
     return (x - tanh(x)) / x**3 if z > mpf("1e-12") else mpf(1) / 3 - 2 * z / 15
 
 
-def mills(t: mpf, k: mpf) -> mpf:
-    """(a + k)·e^(a²/2)·Φ(−a) of t = (a − k)/(a + k): smooth and never small for 0 ≤ a."""
-    a = k * (1 + t) / (1 - t)
-    return (a + k) * exp(a * a / 2) * erfc(a / sqrt(mpf(2))) / 2
+def mills(a: mpf) -> mpf:
+    """e^(a²/2)·Φ(−a)."""
+    return exp(a * a / 2) * erfc(a / sqrt(mpf(2))) / 2
+
+
+def mills_numerator(t: mpf) -> mpf:
+    """(a + 4)·mills(a) of t = (a − 4)/(a + 4): smooth and never small for 0 ≤ a."""
+    a = 4 * (1 + t) / (1 - t)
+    return (a + 4) * mills(a)
+
+
+def nearly_float(f: Function, near: mpf) -> mpf:
+    """A number of few bits beside `near` where f is almost a float32."""
+
+    def rest(x: mpf) -> mpf:
+        _, bits = mp.frexp(f(x))
+        ulp = mpf(2) ** (bits - 24)
+        return abs(f(x) / ulp - mp.nint(f(x) / ulp))
+
+    return min((near + mpf(i) / 1024 for i in range(-24, 25)), key=rest)
+
+
+def show_tail_pieces(degree: int) -> None:
+    """a·mills(a) around the centres of sixteen pieces of a + 1 in [1, 16), each octave in four.
+
+    A row for the centres and one for each coefficient, in the order of `lookup` in math.h: 2 is the
+    first number whose index is 0. The first piece has its centre at 0, so that its constant is 0.
+    """
+
+    def tail(a: mpf) -> mpf:
+        return a * mills(a)
+
+    columns, errors = [], []
+    for start in [mpf(2) ** k * (1 + mpf(j) / 4) for k in (1, 2, 3, 0) for j in range(4)]:
+        low, width = start - 1, mpf(2) ** mp.floor(mp.log(start, 2)) / 4
+        if low == 0:
+            coefficients, error = remez(mills, lambda h: 1 / mills(h), low, width, degree - 1, 6)
+            columns.append([mpf(0), mpf(0), *coefficients])
+        else:
+            centre = nearly_float(tail, low + width / 2)
+            coefficients, error = remez(
+                lambda h, c=centre: tail(c + h),
+                lambda h, c=centre: 1 / tail(c + h),
+                low - centre,
+                low + width - centre,
+                degree,
+                6,
+            )
+            columns.append([centre, *coefficients])
+        errors.append(error)
+    print("tail pieces: errors " + ", ".join(mp.nstr(e, 2) for e in errors))
+    for row in zip(*columns, strict=True):
+        print("  {" + ", ".join(mp.nstr(c, 10) for c in row) + "},")
 
 
 if __name__ == "__main__":
@@ -85,6 +134,6 @@ if __name__ == "__main__":
     show("expm1_tail", *remez(expm1_tail, lambda r: r**2 + mpf("1e-6"), -half, half, 4))
     show("atanh_tail", *remez(atanh_tail, lambda z: z, mpf("1e-9"), mpf(1) / 9, 4))
     show("tanhshrink_tail", *remez(tanhshrink_tail, lambda z: 1 / tanhshrink_tail(z), mpf(0), mpf(1), 7))
-    k = mpf(4)
-    top = (mpf("14.7") - k) / (mpf("14.7") + k)  # Φ(−14.7) is below the smallest float32
-    show("mills", *remez(lambda t: mills(t, k), lambda t: 1 / mills(t, k), mpf(-1), top, 9))
+    top = (mpf("14.7") - 4) / (mpf("14.7") + 4)  # Φ(−14.7) is below the smallest float32
+    show("mills_numerator", *remez(mills_numerator, lambda t: 1 / mills_numerator(t), mpf(-1), top, 9))
+    show_tail_pieces(6)

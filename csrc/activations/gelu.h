@@ -20,8 +20,7 @@ struct GELU {
     const T a = clamped(x);
     T tail;  // a·Φ(−a)
     if constexpr (kIsFloat<T>) {
-      const T s = a / (a + T(4.0));
-      tail = exp_minus_half_square_times(s * mills_numerator(s + s - T(1.0)), a);
+      tail = exp_minus_half_square_times(mills_ratio_times(a), a);
     } else {
       tail = a * upper_tail(a);
     }
@@ -33,9 +32,7 @@ struct GELU {
     const T a = clamped(x);
     T tail;  // Φ(−a) − a·φ(a)
     if constexpr (kIsFloat<T>) {
-      const T inverse = T(1.0) / (a + T(4.0));
-      const T mills = inverse * mills_numerator((a - T(4.0)) * inverse);
-      tail = exp_minus_half_square_times(madd(T(-kPeak), a, mills), a);
+      tail = exp_minus_half_square_times(madd(T(-kPeak), a, mills_ratio(a)), a);
     } else {
       tail = upper_tail(a) - exp_minus_half_square_times(T(kPeak) * a, a);
     }
@@ -54,19 +51,59 @@ struct GELU {
   // |x| up to where e^(−x²/2) has underflowed.
   template <class T>
   static constexpr T clamped(T x) {
-    return at_most(abs(x), kIsFloat<T> ? 17.0 : 37.5);
+    return at_most(abs(x), kIsFloat<T> ? 14.9 : 37.5);
   }
   // Φ(−a)
   template <class T>
   static constexpr T upper_tail(T a) {
     return T(0.5) * library_erfc(a * T(0.70710678118654752440));
   }
-  // (a + 4)·e^(a²/2)·Φ(−a) of t = (a − 4)/(a + 4): smooth, between 2 and 1/√(2π), for 0 ≤ a.
+  // m(a) = e^(a²/2)·Φ(−a) is P(t)/(a + 4) of t = (a − 4)/(a + 4): smooth, and never small.
   template <class T>
-  static constexpr T mills_numerator(T t) {
-    return polynomial(t, 0.7552851353, -0.6078965849, 0.3871369068, -0.1865235298, 0.06040369723,
-                      -0.007524743168, -0.003511605131, 0.001569271917, 0.0001774106088,
-                      -0.0001328868195);
+  static constexpr T mills_ratio(T a) {
+    const T inverse = T(1.0) / (a + T(4.0));
+    return inverse * polynomial((a - T(4.0)) * inverse, 0.7552851353, -0.6078965849, 0.3871369068,
+                                -0.1865235298, 0.06040369723, -0.007524743168, -0.003511605131,
+                                0.001569271917, 0.0001774106088, -0.0001328868195);
+  }
+  // a·m(a) for a < 15, with little more than the rounding to the pair's `high`: a polynomial around
+  // the centre of each piece of a + 1, whose constant is almost a float.
+  template <class T>
+  static constexpr Pair<T> mills_ratio_times(T a) {
+    constexpr Table kPieces[] = {  // the centres, then the coefficients
+      {1.243164063, 1.7734375, 2.250976563, 2.766601563, 3.51953125, 4.494140625, 5.485351563,
+       6.512695313, 7.9765625, 10.01757813, 12.0078125, 14.01757813, 0.0, 0.361328125,
+       0.642578125, 0.8798828125},
+      {0.2878146177, 0.3254145385, 0.3457499452, 0.3598597942, 0.3724558952, 0.3815751671,
+       0.3868256212, 0.3901342153, 0.3929467789, 0.3950801491, 0.396231114, 0.3969421988, 0.0,
+       0.138438955, 0.2055779099, 0.2455045878},
+      {0.09336790103, 0.05309680794, 0.03386527682, 0.02194719886, 0.0126057721, 0.006854786899,
+       0.004055615087, 0.00253940519, 0.001439180343, 0.0007494869207, 0.0004425990664,
+       0.0002811586163, 0.499999999, 0.2890119853, 0.1956750025, 0.1440124544},
+      {-0.05309185211, -0.02644584091, -0.01507736612, -0.008722912496, -0.004303212818,
+       -0.001963928854, -0.0009934226358, -0.0005388794785, -0.0002556512314, -0.0001081107932,
+       -5.384341137e-5, -2.950031682e-5, -0.3989419969, -0.208289225, -0.1304961526,
+       -0.09008065511},
+      {0.02468197271, 0.01091474642, 0.005619559381, 0.002929278758, 0.001254253925,
+       0.0004852867393, 0.000211370536, 9.984689296e-5, 3.983796545e-5, 1.373934718e-5,
+       5.78534184e-6, 2.738239417e-6, 0.2499868255, 0.1194183843, 0.06988597352, 0.04558589173},
+      {-0.01002628359, -0.003974202471, -0.001863226012, -0.0008813964419, -0.0003303272978,
+       -0.0001093453213, -4.126727135e-5, -1.70499633e-5, -5.751296412e-6, -1.62279624e-6,
+       -5.791496681e-7, -2.371513636e-7, -0.1327546582, -0.0586472159, -0.03226737172,
+       -0.0199984145},
+      {0.003721004241, 0.001329932371, 0.0005707667332, 0.0002461669268, 8.268647048e-5,
+       2.343523963e-5, 7.673702027e-6, 2.778420817e-6, 8.106961804e-7, 1.863039841e-7,
+       5.614582536e-8, 1.984748131e-8, 0.06072058068, 0.0257096696, 0.01335901133, 0.00790268241},
+      {-0.001244772596, -0.0004306167144, -0.0001622659851, -6.596831115e-5, -1.976462296e-5,
+       -4.666183553e-6, -1.324230036e-6, -4.357268384e-7, -1.05130534e-7, -2.056856617e-8,
+       -5.226503967e-9, -1.609416918e-9, -0.0199398343, -0.009936534398, -0.005284894673,
+       -0.002892847765},
+    };
+    const T piece = a + T(1.0);
+    const T h = a - lookup(kPieces[0], piece);
+    T slope = lookup(kPieces[7], piece);
+    for (int power = 6; power > 1; --power) slope = madd(slope, h, lookup(kPieces[power], piece));
+    return ordered_sum(lookup(kPieces[1], piece), slope * h);
   }
 };
 

@@ -167,6 +167,25 @@ inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
 
 inline Vec<double> madd(Vec<double> a, Vec<double> b, Vec<double> c) { return a * b + c; }
 
+// table[(bits of u >> 21) & 15] in each lane; see math.h.
+inline Vec<float> lookup(const float (&table)[16], Vec<float> u) {
+  using Bits = Mask<float>::Native;
+  const Bits index = bit_cast_lanes<Bits>(u.native) >> 21;
+#if defined(__AVX512F__)
+  return _mm512_maskz_permutexvar_ps(0xffff, bit_cast_lanes<__m512i>(index),
+                                     _mm512_loadu_ps(table));
+#elif defined(__AVX2__)
+  const auto places = bit_cast_lanes<__m256i>(index);
+  return _mm256_blendv_ps(_mm256_permutevar8x32_ps(_mm256_loadu_ps(table), places),
+                          _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 8), places),
+                          bit_cast_lanes<__m256>(index << 28));
+#else
+  Vec<float> y;
+  for (int lane = 0; lane < Vec<float>::kLanes; ++lane) y.native[lane] = table[index[lane] & 15];
+  return y;
+#endif
+}
+
 // x·2ⁿ for integral n in [−231, 129], rounded once.
 inline Vec<float> scale_by_power_of_two(Vec<float> x, Vec<float> n) {
 #if defined(__AVX512F__)
