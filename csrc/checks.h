@@ -10,7 +10,7 @@
 
 namespace activations_ext {
 
-// Integers and complex numbers: torch raises NotImplementedError too.
+// torch raises NotImplementedError for integers and complex numbers too, where it has no kernel.
 inline void check_floating_point(const char* name, const char* argument, const at::Tensor& tensor) {
   const auto dtype = tensor.scalar_type();
   TORCH_CHECK_NOT_IMPLEMENTED(
@@ -64,7 +64,6 @@ inline void check_parameters(const A&) {}
 
 template <>
 inline void check_parameters(const CELU& activation) {
-  // torch raises ZeroDivisionError in Python; the wrapper translates.
   TORCH_CHECK(activation.alpha != 0,
               "celu(): expected argument 'alpha' to be different from 0, but got 0");
 }

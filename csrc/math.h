@@ -152,12 +152,17 @@ constexpr T expm1_tail(T r) {
   return polynomial(r, 0.5000000096, 0.1666651831, 0.04166620412, 0.00836895344, 0.001395060335);
 }
 
+// eʳ − 1 for |r| ≤ ln 2 / 2
+template <class T>
+constexpr T growth(T r) {
+  return madd(expm1_tail(r) * r, r, r);
+}
+
 // factor·2ⁿeʳ, rounded once into the subnormal numbers: the product does not suffer from the
 // exponential being subnormal.
 template <class T>
 constexpr T exp_times(T factor, Reduced<T> x) {
-  const T mantissa = madd(madd(expm1_tail(x.r), x.r, T(1.0)), x.r, T(1.0));
-  return scale_by_power_of_two(factor * mantissa, x.n);
+  return scale_by_power_of_two(madd(factor, growth(x.r), factor), x.n);
 }
 
 // factor·eˣ. The exponent is cut off at 89, where float has reached infinity, and at −160, where it
@@ -185,9 +190,9 @@ constexpr T exp_times(T factor, Pair<T> x) {
 template <class T>
 constexpr T exp_times(Pair<T> factor, Pair<T> x) {
   const auto [n, r] = reduce(x);
-  const T growth = madd(expm1_tail(r) * r, r, r);  // eʳ − 1
-  const T low = madd(factor.low, growth, factor.low);
-  return scale_by_power_of_two(factor.high + madd(factor.high, growth, low), n);
+  const T e = growth(r);
+  return scale_by_power_of_two(factor.high + madd(factor.high, e, madd(factor.low, e, factor.low)),
+                               n);
 }
 
 template <class T>
@@ -195,18 +200,51 @@ constexpr T exp(T x) {
   return exp_times(T(1.0), x);
 }
 
-// eˣ − 1 with full relative accuracy near 0: 2ⁿ(eʳ − 1) + (2ⁿ − 1), halved on the way so that
-// n = 128 does not overflow before the end.
+// factor·(eˣ − 1) for x ≤ 0, with full relative accuracy near 0: factor·(2ⁿ(eʳ − 1) + (2ⁿ − 1)).
 template <class T>
-constexpr T expm1(T x) {
+constexpr T expm1_times(T factor, T x) {
   if constexpr (kIsFloat<T>) {
-    const auto [n, r] = reduce(at_most(at_least(x, -20.0), 89.0));  // e⁻²⁰ < half an ULP of 1
-    const T half_power = scale_by_power_of_two(T(0.5), n);
-    const T half = madd(half_power, madd(expm1_tail(r) * r, r, r), half_power - T(0.5));
-    return half + half;
+    const auto [n, r] = reduce(at_most(at_least(x, -20.0), 0.0));  // e⁻²⁰ < half an ULP of 1
+    const T scaled = scale_by_power_of_two(factor, n);
+    return madd(scaled, growth(r), scaled - factor);
   } else {
-    return library_expm1(x);
+    return factor * library_expm1(x);
   }
+}
+
+// 1 + eˣ for −160 ≤ x ≤ 88
+template <class T>
+constexpr T one_plus_exp(Reduced<T> x) {
+  const T power = scale_by_power_of_two(T(1.0), x.n);
+  return madd(power, growth(x.r), power + T(1.0));
+}
+
+// numerator/(1 + e^(high + low)) for |high| ≤ 160.
+template <class T>
+constexpr T over_one_plus_exp(T numerator, Pair<T> x) {
+  if constexpr (kIsFloat<T>) {
+    const auto [n, r] = reduce(x);
+    // Above 2⁹² the 1 does not count, and the quotient is brought down in the end: the exponential
+    // would overflow before the quotient underflows. Above 2²⁰⁰ it has, and 0·∞ is NaN.
+    const auto large = n > T(92.0);
+    const T power = scale_by_power_of_two(T(1.0), where(large, n - T(106.0), n));
+    const T down = where(n > T(200.0), T(0.0), where(large, T(0x1p-106), T(1.0)));
+    const T one = where(large, T(0.0), T(1.0));
+    // power·(1 + growth) + 1, rounded once up to 2²⁰ and little more above, where power + 1 would
+    // be rounded itself.
+    const auto much = n > T(20.0);
+    const T denominator = madd(power, growth(r), where(much, one, power + one)) +
+                          where(much, power, T(0.0));
+    return numerator / denominator * down;
+  } else {
+    const T e = library_exp(-abs(x.high + x.low));
+    return where(x.high > T(0.0), numerator * e, numerator) / (e + T(1.0));
+  }
+}
+template <class T>
+constexpr T over_one_plus_exp(T numerator, T x) {
+  const double limit = kIsFloat<T> ? 160.0 : 800.0;
+  return over_one_plus_exp(numerator, Pair<T>{at_most(at_least(x, -limit), limit), T(0.0)});
 }
 
 // log(1 + e) for 0 ≤ e ≤ 1. With s = e/(2 + e) it is 2·atanh(s) = e − s·(e − s²·tail(s²)).
@@ -225,11 +263,10 @@ constexpr T log1p_unit(T e) {
 
 // --- functions that several activations share ---------------------------------------------------
 
-// 1/(1 + e⁻ˣ): the exponential is never larger than 1.
+// 1/(1 + e⁻ˣ)
 template <class T>
 constexpr T logistic(T x) {
-  const T e = exp(-abs(x));
-  return where(x < T(0.0), e, T(1.0)) / (e + T(1.0));
+  return over_one_plus_exp(T(1.0), -x);
 }
 
 // log(1 + eˣ)
@@ -238,10 +275,29 @@ constexpr T log1p_exp(T x) {
   return where(x > T(0.0), x, T(0.0)) + log1p_unit(exp(-abs(x)));
 }
 
+// (x − tanh x)/x³ of z = x² for |x| ≤ 1
+template <class T>
+constexpr T tanh_deficit(T z) {
+  return polynomial(z, 0.3333333316, -0.133333107, 0.05396342095, -0.02182958545, 0.008697950942,
+                    -0.003206953508, 0.0009236091573, -0.0001428239272);
+}
+
+// 1 − tanh(a) for a ≥ 0
+template <class T>
+constexpr T tanh_complement(T a) {
+  return T(2.0) / one_plus_exp(reduce(at_most(a + a, 60.0)));
+}
+
 template <class T>
 constexpr T hyperbolic_tangent(T x) {
-  const T e = expm1(T(-2.0) * abs(x));
-  return copysign(e / (e + T(2.0)), x);
+  if constexpr (kIsFloat<T>) {
+    const T z = x * x;
+    const T near = madd(-x * z, tanh_deficit(z), x);
+    return where(abs(x) < T(1.0), near, copysign(T(1.0) - tanh_complement(abs(x)), x));
+  } else {
+    const T e = library_expm1(T(-2.0) * abs(x));
+    return copysign(e / (e + T(2.0)), x);
+  }
 }
 
 // σ'(x) = e/(1 + e)², e = e^(−|x|)

@@ -31,11 +31,16 @@ bool view_with_history(const at::Tensor& input) {
          (input.requires_grad() || input._base().requires_grad());
 }
 
+// What the operator may save of a tensor that is about to be overwritten.
+at::Tensor kept(const at::Tensor& input) {
+  return torch::autograd::compute_requires_grad(input) ? input.clone() : input;
+}
+
 template <class A>
 void in_place(at::Tensor& input, const Parameters<A>& parameters) {
   if (!nothing_intercepts() || !is_plain(input) || torch::autograd::isFwGradDefined(input) ||
       view_with_history(input)) {
-    input.copy_(Operator<A>::forward(input, parameters));
+    input.copy_(Operator<A>::forward(kept(input), parameters));
     return;
   }
   check_parameters(make<A>(parameters));
@@ -65,6 +70,12 @@ double number_argument(const char* name, const char* argument, PyObject* object)
   return number;
 }
 
+bool flag_argument(PyObject* object) {
+  const int truth = PyObject_IsTrue(object);
+  if (truth < 0) throw python_error();
+  return truth == 1;
+}
+
 template <class Compute>
 PyObject* without_gil(Compute compute) {
   at::Tensor result;
@@ -85,7 +96,7 @@ PyObject* entry(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
   Parameters<A> parameters;
   for (std::size_t i = 0; i < kArity<A>; ++i)
     parameters[i] = number_argument(A::kName, A::kParameters[i].name, arguments[2 + i]);
-  if (arguments[1] == Py_False)
+  if (!flag_argument(arguments[1]))
     return without_gil([&] { return out_of_place<A>(input, parameters); });
   return without_gil([&] {
     at::Tensor target = input;
@@ -104,28 +115,33 @@ PyObject* prelu_entry(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
   END_HANDLE_TH_ERRORS
 }
 
-using Random = at::Tensor(const at::Tensor&, const at::Tensor&, double, double);
+struct RandomOperator {
+  const char* name;
+  at::Tensor (*compute)(const at::Tensor&, const at::Tensor&, double, double);
+  const char* parameters[2];
+};
 
-PyObject* random_entry(const char* name, Random* compute, PyObject* const* arguments,
-                       Py_ssize_t count) {
+PyObject* random_entry(const RandomOperator& op, PyObject* const* arguments, Py_ssize_t count) {
   HANDLE_TH_ERRORS
-  check_count(name, 5, count);
-  const at::Tensor& input = tensor_argument(name, "input", arguments[0]);
-  const at::Tensor& seed = tensor_argument(name, "seed", arguments[2]);
-  const double first = number_argument(name, "lower or p", arguments[3]);
-  const double second = number_argument(name, "upper or minimum", arguments[4]);
+  check_count(op.name, 5, count);
+  const at::Tensor& input = tensor_argument(op.name, "input", arguments[0]);
+  const bool inplace = flag_argument(arguments[1]);
+  const at::Tensor& seed = tensor_argument(op.name, "seed", arguments[2]);
+  const double first = number_argument(op.name, op.parameters[0], arguments[3]);
+  const double second = number_argument(op.name, op.parameters[1], arguments[4]);
   return without_gil([&] {
-    at::Tensor result = compute(input, seed, first, second);
-    return arguments[1] == Py_False ? result : at::Tensor(input).copy_(result);
+    if (!inplace) return op.compute(input, seed, first, second);
+    return at::Tensor(input).copy_(op.compute(kept(input), seed, first, second));
   });
   END_HANDLE_TH_ERRORS
 }
 
 PyObject* rrelu_entry(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
-  return random_entry("rrelu", &rrelu_with_seed, arguments, count);
+  return random_entry({"rrelu", &rrelu_with_seed, {"lower", "upper"}}, arguments, count);
 }
 PyObject* shift_dropout_entry(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
-  return random_entry("shift_dropout", &shift_dropout_with_seed, arguments, count);
+  return random_entry({"shift_dropout", &shift_dropout_with_seed, {"p", "minimum"}}, arguments,
+                      count);
 }
 
 using Entry = PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t);

@@ -119,47 +119,52 @@ struct GELUTanh {
 
   template <class T>
   constexpr T value(T x) const {
-    const T e = exp_times(T(1.0), minus_abs_argument(x));
-    const T numerator = where(x < T(0.0), exp_times(x, minus_abs_argument(x)), x);
-    return where(x < T(-40.0), T(0.0) * x, numerator / (e + T(1.0)));
+    return over_one_plus_exp(x, minus_argument(x));  // −∞/∞ is NaN, as torch's
   }
   template <class T>
   constexpr T slope(T x) const {
-    const T e = exp_times(T(1.0), minus_abs_argument(x));
+    const T e = exp_times(T(1.0), minus_argument(abs(x)));
     const T inverse = T(1.0) / (e + T(1.0));
     const T sigma = where(x < T(0.0), e * inverse, inverse);
     const T complement = where(x < T(0.0), inverse, e * inverse);
-    const T argument_slope = T(3.0 * kCubic) * x * x + T(kLinear);
-    return sigma * (T(1.0) + x * argument_slope * complement);
+    const T c = clamped(x);
+    const T argument_slope = madd(T(3.0 * kCubic) * c, c, T(kLinear));
+    return sigma * madd(argument_slope * complement, x, T(1.0));
   }
   // σ'·(2u' + x(u'' + u'²(1 − 2σ)))
   template <class T>
   constexpr T curvature(T x) const {
-    const T e = exp_times(T(1.0), minus_abs_argument(x));
+    const T e = exp_times(T(1.0), minus_argument(abs(x)));
     const T inverse = T(1.0) / (e + T(1.0));
     const T one_minus_two_sigma = copysign((T(1.0) - e) * inverse, -x);
-    const T argument_slope = T(3.0 * kCubic) * x * x + T(kLinear);
-    const T argument_curvature = T(6.0 * kCubic) * x;
+    const T c = clamped(x);
+    const T argument_slope = madd(T(3.0 * kCubic) * c, c, T(kLinear));
+    const T argument_curvature = T(6.0 * kCubic) * c;
     return e * inverse * inverse *
            (T(2.0) * argument_slope +
-            x * (argument_curvature + argument_slope * argument_slope * one_minus_two_sigma));
+            c * (argument_curvature + argument_slope * argument_slope * one_minus_two_sigma));
   }
 
  private:
-  // −|u| to twice the precision of T: an error in the exponent is a relative error of e^u. Cut off
-  // where e^(−|u|) has underflowed.
+  // x up to where e^(−|u|) has underflowed.
   template <class T>
-  static constexpr Pair<T> minus_abs_argument(T x) {
-    const T a = at_most(abs(x), kIsFloat<T> ? 12.5 : 25.0);
-    const auto square = exact_product(a, a);
-    // v = −(1.59… + 0.071…·a²). The first constant has 12 bits, so that v + 1.59… is exact.
+  static constexpr T clamped(T x) {
+    const double limit = kIsFloat<T> ? 12.5 : 25.0;
+    return at_most(at_least(x, -limit), limit);
+  }
+  // −u to twice the precision of T: an error in the exponent is a relative error of e^u.
+  template <class T>
+  static constexpr Pair<T> minus_argument(T x) {
+    const T c = clamped(x);
+    const auto square = exact_product(c, c);
+    // v = −(1.59… + 0.071…·c²). The first constant has 12 bits, so that v + 1.59… is exact.
     const T v = madd(T(-kCubic), square.high, T(-kLinearHigh));
     const T v_error = fma(T(-kCubic), square.high, -(v + T(kLinearHigh)));
     const T v_low = madd(T(-kCubic), square.low,
                          madd(T(-low_part<T>(kCubic)), square.high, v_error)) -
                     T(kLinear - kLinearHigh);
-    const auto product = exact_product(a, v);
-    return {product.high, madd(a, v_low, product.low)};
+    const auto product = exact_product(c, v);
+    return {product.high, madd(c, v_low, product.low)};
   }
 };
 

@@ -29,7 +29,7 @@ struct Mish {
     const T inverse = T(1.0) / denominator(x, e);
     const T tanh = where(x < T(0.0), e * (e + T(2.0)), T(2.0) * e + T(1.0)) * inverse;
     const T product = e * (e + T(1.0)) * where(x < T(0.0), T(1.0), e);
-    return tanh + T(4.0) * x * product * inverse * inverse;
+    return tanh + T(4.0) * product * inverse * inverse * x;
   }
   // t'·(2 + x(1 − σ − 2tσ)), t = tanh(log(1 + eˣ)), t' = σ(1 − t²) = 4w(1 + w)/(n + 2)²
   template <class T>

@@ -15,10 +15,7 @@ struct SiLU {
 
   template <class T>
   constexpr T value(T x) const {
-    const T e = exp(-abs(x));
-    const T numerator = where(x < T(0.0), exp_times(x, -abs(x)), x);
-    // Where even x·eˣ underflows: 0·x is −0, and NaN at −∞ as torch's.
-    return where(x < T(kUnderflow<T>), T(0.0) * x, numerator / (e + T(1.0)));
+    return over_one_plus_exp(x, -x);  // −∞/∞ is NaN, as torch's
   }
   template <class T>
   constexpr T slope(T x) const {

@@ -37,13 +37,15 @@ struct Tanhshrink {
   template <class T>
   constexpr T value(T x) const {
     if constexpr (kIsFloat<T>) {
-      const T z = x * x;
-      const T near = x * z *
-                     polynomial(z, 0.3333333316, -0.133333107, 0.05396342095, -0.02182958545,
-                                0.008697950942, -0.003206953508, 0.0009236091573, -0.0001428239272);
-      // |x| − tanh|x| = (|x| − 1) + 2/(e^(2|x|) + 1)
-      const T far = abs(x) - T(1.0) + T(2.0) / (exp(abs(x) + abs(x)) + T(1.0));
-      return where(abs(x) < T(1.0), near, copysign(far, x));
+      // x·(x²·deficit), every product in two parts.
+      const auto square = exact_product(x, x);
+      const T deficit = tanh_deficit(square.high);
+      const auto factor = exact_product(square.high, deficit);
+      const auto near = exact_product(x, factor.high);
+      const T near_low = madd(x, madd(square.low, deficit, factor.low), near.low);
+      // |x| − tanh|x|
+      const T far = (abs(x) - T(1.0)) + tanh_complement(abs(x));
+      return where(abs(x) < T(1.0), near.high + near_low, copysign(far, x));
     } else {
       return x - hyperbolic_tangent(x);
     }

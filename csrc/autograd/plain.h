@@ -21,7 +21,7 @@ inline bool is_plain(const at::Tensor& tensor) {
                                         c10::DispatchKey::ADInplaceOrView,
                                         c10::DispatchKey::AutocastCPU});
   const auto dtype = tensor.scalar_type();
-  return (tensor.key_set() - kPlain).empty() &&
+  return kPlain.has_all(tensor.key_set()) &&
          (dtype == at::kFloat || dtype == at::kDouble || dtype == at::kBFloat16 ||
           dtype == at::kHalf);
 }

@@ -1,0 +1,13 @@
+"""PyTorch's activations as fused, vectorised kernels, under torch's own names.
+
+``activations_ext.functional`` stands in for ``torch.nn.functional`` and ``activations_ext.nn`` for
+``torch.nn``: same arguments, same defaults, same values, same errors.
+"""
+
+from activations_ext import functional, nn
+from activations_ext._kernels import cpu_capability
+
+# A literal, which setuptools can read without importing what it is about to build.
+__version__ = "0.1.0"
+
+__all__ = ["__version__", "cpu_capability", "functional", "nn"]

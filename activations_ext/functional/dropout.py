@@ -1,0 +1,58 @@
+"""Dropout to a value other than 0."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from activations_ext._call import call_operator, draw_seed, is_overridden, overridden
+
+SERLU_MINIMUM = -1.07862 * 2.90427 / math.e
+"""The least value of ``serlu``, −λα/e, to which ``shift_dropout`` drops its units."""
+
+
+def shift_dropout(
+    input: Tensor,
+    p: float = 0.5,
+    minimum: float = 0.0,
+    training: bool = True,
+    inplace: bool = False,
+) -> Tensor:
+    """Dropout that turns units off by setting them to the least value of their activation.
+
+    In training each unit becomes ``minimum`` with probability ``p``, and the distance of the others
+    from it grows by 1/(1 − p): ``minimum + (x − minimum)/(1 − p)``, which keeps the mean. With
+    ``minimum=0`` it is ordinary (inverted) dropout; after ``serlu`` give ``SERLU_MINIMUM``. The
+    gradient of a dropped unit is 0. Where ``p`` is 0 or ``training`` is false, ``input`` itself is
+    returned. A NaN that is kept stays NaN. Seeded by ``torch.manual_seed``; the units are not those
+    that torch's dropout drops, and they do not depend on the number of threads. (Zhang and Li,
+    arXiv:1807.10117.)
+
+    Args:
+        input: any shape; float32, float64, bfloat16 or float16.
+        p: the share of units to drop, from 0 to 1.
+        minimum: what a dropped unit becomes.
+        training: drop at all.
+        inplace: write the result over ``input``.
+
+    Raises:
+        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+        ValueError: ``p`` is not between 0 and 1.
+    """
+    if is_overridden(input):
+        keywords = {"p": p, "minimum": minimum, "training": training, "inplace": inplace}
+        return overridden(shift_dropout, (input,), input, **keywords)
+    check_probability(p)
+    if not training or p == 0:
+        return input
+    parameters = (draw_seed(input), p, minimum)
+    return call_operator("shift_dropout_with_seed", input, parameters, inplace)
+
+
+def check_probability(p: float) -> None:
+    """Raise ValueError, as torch's dropouts do, unless ``p`` is a probability."""
+    if not 0 <= p <= 1:
+        raise ValueError(
+            f"shift_dropout(): expected argument 'p' to be between 0 and 1, but got {p}"
+        )

@@ -1,0 +1,281 @@
+"""The ReLU family: functions that bend at one or two points."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from activations_ext._call import call, call_operator, draw_seed, is_overridden, overridden
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """Rectified linear unit: ``max(x, 0)``.
+
+    The gradient at 0 is 0. NaN stays NaN. (Nair and Hinton, ICML 2010.)
+
+    Args:
+        input: any shape; float32, float64, bfloat16 or float16.
+        inplace: write the result over ``input``.
+
+    Raises:
+        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+    """
+    return call(relu, input, (), inplace)
+
+
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
+    """ReLU with a ceiling: ``min(max(x, 0), 6)``.
+
+    The gradient is 0 at 0 and at 6. NaN stays NaN. (Krizhevsky, "Convolutional deep belief networks
+    on CIFAR-10", 2010.)
+
+    Args:
+        input: any shape; float32, float64, bfloat16 or float16.
+        inplace: write the result over ``input``.
+
+    Raises:
+        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+    """
+    return call(relu6, input, (), inplace)
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """Leaky ReLU: ``x`` for ``x > 0``, ``negative_slope·x`` otherwise.
+
+    The gradient at 0 is ``negative_slope``. NaN stays NaN. (Maas, Hannun and Ng, ICML 2013.)
+
+    Args:
+        input: any shape; float32, float64, bfloat16 or float16.
+        negative_slope: any number.
+        inplace: write the result over ``input``.
+
+    Raises:
+        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+        TypeError: ``negative_slope`` is not a number.
+    """
+    return call(leaky_relu, input, (negative_slope,), inplace)
+
+
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    """Leaky ReLU with a learned slope: ``x`` for ``x > 0``, ``weight·x`` otherwise.
+
+    At 0 the gradient of the input is ``weight`` and that of the weight 0. NaN stays NaN. (He et
+    al., arXiv:1502.01852.)
+
+    Args:
+        input: any shape; float32, float64, bfloat16 or float16.
+        weight: one number, or one for each channel, which is dimension 1 of ``input`` (an input of
+            fewer than two dimensions has one channel). Of the dtype of ``input``.
+
+    Raises:
+        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+        RuntimeError: ``weight`` has another dtype than ``input``, more than one dimension, or
+            neither 1 element nor one for each channel.
+    """
+    if is_overridden(input, weight):
+        return overridden(prelu, (input, weight), input, weight)
+    return call_operator("prelu", input, (weight,))
+
+
+def rrelu(
+    input: Tensor,
+    lower: float = 1.0 / 8,
+    upper: float = 1.0 / 3,
+    training: bool = False,
+    inplace: bool = False,
+) -> Tensor:
+    """Leaky ReLU with a random slope: ``x`` for ``x > 0``, ``slope·x`` otherwise.
+
+    In training each element draws its own slope, uniformly from [lower, upper]; otherwise it is
+    ``(lower + upper)/2`` for all. The gradient at 0 is the slope. NaN stays NaN. Seeded by
+    ``torch.manual_seed``; the numbers are not those that torch's rrelu draws, and they do not
+    depend on the number of threads. (Xu et al., arXiv:1505.00853.)
+
+    Args:
+        input: any shape; float32, float64, bfloat16 or float16.
+        lower: the least slope, finite.
+        upper: the largest slope, finite.
+        training: draw slopes.
+        inplace: write the result over ``input``.
+
+    Raises:
+        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+        RuntimeError: ``lower`` is above ``upper``, or one of them is infinite or NaN.
+    """
+    if is_overridden(input):
+        keywords = {"lower": lower, "upper": upper, "training": training, "inplace": inplace}
+        return overridden(rrelu, (input,), input, **keywords)
+    if training:
+        return call_operator("rrelu_with_seed", input, (draw_seed(input), lower, upper), inplace)
+    if not (math.isfinite(lower) and math.isfinite(upper) and lower <= upper):
+        raise RuntimeError(
+            "rrelu(): expected arguments 'lower' and 'upper' to be finite with lower <= upper, "
+            f"but got {lower} and {upper}"
+        )
+    return call_operator("leaky_relu", input, ((lower + upper) / 2,), inplace)
+
+
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """Exponential linear unit: ``x`` for ``x > 0``, ``alpha·(eˣ − 1)`` otherwise.
+
+    The gradient at 0 is ``alpha``. NaN stays NaN. (Clevert, Unterthiner and Hochreiter,
+    arXiv:1511.07289.)
+
+    Args:
+        input: any shape; float32, float64, bfloat16 or float16.
+        alpha: any number; −alpha is the limit at −∞.
+        inplace: write the result over ``input``.
+
+    Raises:
+        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+        TypeError: ``alpha`` is not a number.
+    """
+    return call(elu, input, (alpha,), inplace)
+
+
+def selu(input: Tensor, inplace: bool = False) -> Tensor:
+    """Scaled ELU: ``λx`` for ``x > 0``, ``λα(eˣ − 1)`` otherwise, α ≈ 1.6733 and λ ≈ 1.0507.
+
+    Layers of it draw mean 0 and variance 1 towards themselves. The gradient at 0 is ``λα``. NaN
+    stays NaN. (Klambauer et al., arXiv:1706.02515.)
+
+    Args:
+        input: any shape; float32, float64, bfloat16 or float16.
+        inplace: write the result over ``input``.
+
+    Raises:
+        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+    """
+    return call(selu, input, (), inplace)
+
+
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """ELU without a kink: ``x`` for ``x > 0``, ``alpha·(e^(x/alpha) − 1)`` otherwise.
+
+    The gradient at 0 is 1 for every ``alpha``. NaN stays NaN. (Barron, arXiv:1704.07483.)
+
+    Args:
+        input: any shape; float32, float64, bfloat16 or float16.
+        alpha: any number but 0.
+        inplace: write the result over ``input``.
+
+    Raises:
+        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+        RuntimeError: ``alpha`` is 0.
+    """
+    return call(celu, input, (alpha,), inplace)
+
+
+def serlu(input: Tensor) -> Tensor:
+    """Scaled exponentially-regularized linear unit: ``λx`` for ``x ≥ 0``, ``λα·x·eˣ`` otherwise.
+
+    With α = 2.90427 and λ = 1.07862 standard normal inputs give mean 0 and second moment 1. Unlike
+    SELU it comes back to 0 at −∞; the minimum, ``SERLU_MINIMUM`` = −λα/e, is at −1. The gradient at
+    0 is ``λ``. NaN stays NaN, and −∞ gives NaN, as the product of its factors. (Zhang and Li,
+    arXiv:1807.10117.)
+
+    Args:
+        input: any shape; float32, float64, bfloat16 or float16.
+
+    Raises:
+        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+    """
+    return call(serlu, input)
+
+
+def squared_relu(input: Tensor) -> Tensor:
+    """ReLU squared: ``max(x, 0)²``.
+
+    The gradient at 0 is 0. NaN stays NaN. (So et al., "Primer", arXiv:2109.08668.)
+
+    Args:
+        input: any shape; float32, float64, bfloat16 or float16.
+
+    Raises:
+        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+    """
+    return call(squared_relu, input)
+
+
+def hardtanh(
+    input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
+) -> Tensor:
+    """``x`` clamped to [min_val, max_val].
+
+    The gradient is 0 at both ends. NaN stays NaN. (Collobert, thesis, 2004.)
+
+    Args:
+        input: any shape; float32, float64, bfloat16 or float16.
+        min_val: the lower end.
+        max_val: the upper end, not below ``min_val``.
+        inplace: write the result over ``input``.
+
+    Raises:
+        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+        ValueError: ``min_val`` is above ``max_val``.
+    """
+    return call(hardtanh, input, (min_val, max_val), inplace)
+
+
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
+    """``x`` where it is above ``threshold``, else ``value``.
+
+    The gradient at the threshold is 0. NaN stays NaN.
+
+    Args:
+        input: any shape; float32, float64, bfloat16 or float16.
+        threshold: any number.
+        value: any number, in place of what does not pass.
+        inplace: write the result over ``input``.
+
+    Raises:
+        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+        TypeError: ``threshold`` or ``value`` is not a number.
+    """
+    return call(_threshold, input, (threshold, value), inplace)
+
+
+_threshold = threshold  # which its own parameter hides
+
+
+def relu_(input: Tensor) -> Tensor:
+    """``relu(input, inplace=True)``"""
+    return relu(input, inplace=True)
+
+
+def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
+    """``leaky_relu(input, negative_slope, inplace=True)``"""
+    return leaky_relu(input, negative_slope, inplace=True)
+
+
+def rrelu_(
+    input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False
+) -> Tensor:
+    """``rrelu(input, lower, upper, training, inplace=True)``"""
+    return rrelu(input, lower, upper, training, inplace=True)
+
+
+def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """``elu(input, alpha, inplace=True)``"""
+    return elu(input, alpha, inplace=True)
+
+
+def selu_(input: Tensor) -> Tensor:
+    """``selu(input, inplace=True)``"""
+    return selu(input, inplace=True)
+
+
+def celu_(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """``celu(input, alpha, inplace=True)``"""
+    return celu(input, alpha, inplace=True)
+
+
+def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    """``hardtanh(input, min_val, max_val, inplace=True)``"""
+    return hardtanh(input, min_val, max_val, inplace=True)
+
+
+def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
+    """``threshold(input, threshold, value, inplace=True)``"""
+    return _threshold(input, threshold, value, inplace=True)

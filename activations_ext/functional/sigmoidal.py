@@ -1,0 +1,95 @@
+"""The functions that level off on both sides, and what is made of them."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from activations_ext._call import call
+
+
+def sigmoid(input: Tensor) -> Tensor:
+    """The logistic function: ``σ(x) = 1/(1 + e⁻ˣ)``.
+
+    0 at −∞ and 1 at ∞. NaN stays NaN.
+
+    Args:
+        input: any shape; float32, float64, bfloat16 or float16.
+
+    Raises:
+        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+    """
+    return call(sigmoid, input)
+
+
+def tanh(input: Tensor) -> Tensor:
+    """The hyperbolic tangent: ``(eˣ − e⁻ˣ)/(eˣ + e⁻ˣ)``.
+
+    −1 at −∞ and 1 at ∞. NaN stays NaN.
+
+    Args:
+        input: any shape; float32, float64, bfloat16 or float16.
+
+    Raises:
+        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+    """
+    return call(tanh, input)
+
+
+def logsigmoid(input: Tensor) -> Tensor:
+    """The logarithm of the logistic function: ``log σ(x) = −log(1 + e⁻ˣ)``.
+
+    Neither side overflows or loses its digits: it is near ``x`` for large negative ``x`` and near
+    ``−e⁻ˣ`` for large positive. NaN stays NaN.
+
+    Args:
+        input: any shape; float32, float64, bfloat16 or float16.
+
+    Raises:
+        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+    """
+    return call(logsigmoid, input)
+
+
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    """A sigmoid of three straight lines: ``(x + 3)/6`` clamped to [0, 1].
+
+    The gradient is 0 at −3 and at 3. NaN stays NaN. (Courbariaux, Bengio and David,
+    arXiv:1511.00363, with another slope; this one from Howard et al., arXiv:1905.02244.)
+
+    Args:
+        input: any shape; float32, float64, bfloat16 or float16.
+        inplace: write the result over ``input``.
+
+    Raises:
+        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+    """
+    return call(hardsigmoid, input, (), inplace)
+
+
+def softsign(input: Tensor) -> Tensor:
+    """A sigmoid with slow tails: ``x/(1 + |x|)``.
+
+    The gradient at 0 is 1. NaN stays NaN, and ±∞ give NaN, as the quotient does in torch. (Turian,
+    Bergstra and Bengio, NAACL 2009.)
+
+    Args:
+        input: any shape; float32, float64, bfloat16 or float16.
+
+    Raises:
+        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+    """
+    return call(softsign, input)
+
+
+def tanhshrink(input: Tensor) -> Tensor:
+    """What the hyperbolic tangent takes away: ``x − tanh(x)``.
+
+    About ``x³/3`` near 0, where the difference itself would lose every digit. NaN stays NaN.
+
+    Args:
+        input: any shape; float32, float64, bfloat16 or float16.
+
+    Raises:
+        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+    """
+    return call(tanhshrink, input)

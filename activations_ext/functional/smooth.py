@@ -1,0 +1,158 @@
+"""Smooth rectifiers, their piecewise relatives, the shrinkages and the exponential."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from activations_ext._call import call, is_overridden, overridden
+
+
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """A smooth ReLU: ``log(1 + e^(beta·x))/beta``, and ``x`` itself where ``beta·x > threshold``.
+
+    Where ``beta·x`` equals the threshold the formula holds. The gradient is ``σ(beta·x)`` up to
+    there and 1 beyond. NaN stays NaN. (Dugas et al., NIPS 2000.)
+
+    Args:
+        input: any shape; float32, float64, bfloat16 or float16.
+        beta: a positive number; the larger, the nearer to ReLU.
+        threshold: any number.
+
+    Raises:
+        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+        RuntimeError: ``beta`` is 0, negative or NaN, of which torch would make a result.
+    """
+    return call(softplus, input, (beta, threshold))
+
+
+def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+    """Gaussian error linear unit: ``x·Φ(x)``, Φ the standard normal distribution function.
+
+    NaN stays NaN, and −∞ gives NaN, as the product does in torch. (Hendrycks and Gimpel,
+    arXiv:1606.08415.)
+
+    Args:
+        input: any shape; float32, float64, bfloat16 or float16.
+        approximate: ``"tanh"`` for ``gelu_tanh`` instead.
+
+    Raises:
+        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+        RuntimeError: ``approximate`` is neither ``"none"`` nor ``"tanh"``.
+    """
+    if is_overridden(input):
+        return overridden(gelu, (input,), input, approximate=approximate)
+    if approximate not in ("none", "tanh"):
+        raise RuntimeError(
+            "gelu(): expected argument 'approximate' to be 'none' or 'tanh', "
+            f"but got {approximate!r}"
+        )
+    return call(gelu_tanh if approximate == "tanh" else gelu, input)
+
+
+def gelu_tanh(input: Tensor) -> Tensor:
+    """GELU by a hyperbolic tangent: ``x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³)))``.
+
+    The same as ``gelu(input, approximate="tanh")``. NaN stays NaN, and −∞ gives NaN. (Hendrycks and
+    Gimpel, arXiv:1606.08415.)
+
+    Args:
+        input: any shape; float32, float64, bfloat16 or float16.
+
+    Raises:
+        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+    """
+    return call(gelu_tanh, input)
+
+
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """Sigmoid linear unit, also called swish: ``x·σ(x)``.
+
+    NaN stays NaN, and −∞ gives NaN, as the product does in torch. (Elfwing, Uchibe and Doya,
+    arXiv:1702.03118; Ramachandran, Zoph and Le, arXiv:1710.05941.)
+
+    Args:
+        input: any shape; float32, float64, bfloat16 or float16.
+        inplace: write the result over ``input``.
+
+    Raises:
+        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+    """
+    return call(silu, input, (), inplace)
+
+
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
+    """``x·tanh(log(1 + eˣ))``
+
+    NaN stays NaN, and −∞ gives NaN, as the product does in torch. (Misra, arXiv:1908.08681.)
+
+    Args:
+        input: any shape; float32, float64, bfloat16 or float16.
+        inplace: write the result over ``input``.
+
+    Raises:
+        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+    """
+    return call(mish, input, (), inplace)
+
+
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
+    """A SiLU of straight lines and a parabola: ``x·hardsigmoid(x)``.
+
+    0 up to −3 and ``x`` from 3 on. The gradient is 0 at −3 and 1 at 3. NaN stays NaN, and −∞ gives
+    NaN, as the product does in torch. (Howard et al., arXiv:1905.02244.)
+
+    Args:
+        input: any shape; float32, float64, bfloat16 or float16.
+        inplace: write the result over ``input``.
+
+    Raises:
+        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+    """
+    return call(hardswish, input, (), inplace)
+
+
+def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """``x`` moved towards 0 by ``lambd``: ``x − lambd``, ``x + lambd``, or 0 where ``|x| ≤ lambd``.
+
+    The gradient is 0 at ±lambd. NaN stays NaN. (Donoho, "De-noising by soft-thresholding", 1995.)
+
+    Args:
+        input: any shape; float32, float64, bfloat16 or float16.
+        lambd: a number of at least 0.
+
+    Raises:
+        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+        RuntimeError: ``lambd`` is negative or NaN.
+    """
+    return call(softshrink, input, (lambd,))
+
+
+def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """``x``, or 0 where ``|x| ≤ lambd``.
+
+    At ±lambd it is 0, and so is the gradient. NaN stays NaN. (Donoho and Johnstone, "Ideal spatial
+    adaptation by wavelet shrinkage", 1994.)
+
+    Args:
+        input: any shape; float32, float64, bfloat16 or float16.
+        lambd: any number; a negative one lets everything pass.
+
+    Raises:
+        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+        TypeError: ``lambd`` is not a number.
+    """
+    return call(hardshrink, input, (lambd,))
+
+
+def exp(input: Tensor) -> Tensor:
+    """The exponential function ``eˣ``, for outputs that have to be positive.
+
+    0 at −∞; ∞ at ∞ and wherever the result is too large for its dtype. NaN stays NaN.
+
+    Args:
+        input: any shape; float32, float64, bfloat16 or float16.
+
+    Raises:
+        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+    """
+    return call(exp, input)

@@ -1,0 +1,101 @@
+"""Modules of the ReLU family."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from activations_ext import functional as F
+
+
+class ReLU(torch.nn.ReLU):
+    """Rectified linear unit: see ``activations_ext.functional.relu``."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.relu(input, self.inplace)
+
+
+class ReLU6(torch.nn.ReLU6):
+    """ReLU with a ceiling of 6: see ``activations_ext.functional.relu6``."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.relu6(input, self.inplace)
+
+
+class LeakyReLU(torch.nn.LeakyReLU):
+    """Leaky ReLU: see ``activations_ext.functional.leaky_relu``."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.leaky_relu(input, self.negative_slope, self.inplace)
+
+
+class PReLU(torch.nn.PReLU):
+    """Leaky ReLU whose slope, one or one for each channel, is the parameter ``weight``.
+
+    See ``activations_ext.functional.prelu``.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.prelu(input, self.weight)
+
+
+class RReLU(torch.nn.RReLU):
+    """Leaky ReLU whose slope is random in training: see ``activations_ext.functional.rrelu``."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)
+
+
+class ELU(torch.nn.ELU):
+    """Exponential linear unit: see ``activations_ext.functional.elu``."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.elu(input, self.alpha, self.inplace)
+
+
+class SELU(torch.nn.SELU):
+    """Scaled ELU: see ``activations_ext.functional.selu``."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.selu(input, self.inplace)
+
+
+class CELU(torch.nn.CELU):
+    """ELU without a kink: see ``activations_ext.functional.celu``."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.celu(input, self.alpha, self.inplace)
+
+
+class SERLU(torch.nn.Module):
+    """Scaled exponentially-regularized linear unit, which has no parameters.
+
+    See ``activations_ext.functional.serlu``.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.serlu(input)
+
+
+class SquaredReLU(torch.nn.Module):
+    """ReLU squared: see ``activations_ext.functional.squared_relu``."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.squared_relu(input)
+
+
+class Hardtanh(torch.nn.Hardtanh):
+    """The input clamped: see ``activations_ext.functional.hardtanh``."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.hardtanh(input, self.min_val, self.max_val, self.inplace)
+
+
+class Threshold(torch.nn.Threshold):
+    """The input where it is above a threshold, else a constant.
+
+    See ``activations_ext.functional.threshold``.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.threshold(input, self.threshold, self.value, self.inplace)
