@@ -1,4 +1,5 @@
-// Every error text of the operators, once. Each names the argument, what was expected and what came.
+// Every error text of the operators, once. Each names the argument, what was expected and what
+// came.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -233,8 +233,8 @@ constexpr T over_one_plus_exp(T numerator, Pair<T> x) {
     // power·(1 + growth) + 1, rounded once up to 2²⁰ and little more above, where power + 1 would
     // be rounded itself.
     const auto much = n > T(20.0);
-    const T denominator = madd(power, growth(r), where(much, one, power + one)) +
-                          where(much, power, T(0.0));
+    const T denominator =
+        madd(power, growth(r), where(much, one, power + one)) + where(much, power, T(0.0));
     return numerator / denominator * down;
   } else {
     const T e = library_exp(-abs(x.high + x.low));
@@ -253,8 +253,7 @@ constexpr T log1p_unit(T e) {
   if constexpr (kIsFloat<T>) {
     const T s = e / (e + T(2.0));
     const T z = s * s;
-    const T tail = polynomial(z, 0.6666667562, 0.3999887774, 0.2861688474, 0.214276582,
-                              0.24300934);
+    const T tail = polynomial(z, 0.6666667562, 0.3999887774, 0.2861688474, 0.214276582, 0.24300934);
     return madd(-s, madd(-z, tail, e), e);
   } else {
     return library_log1p(e);

@@ -37,7 +37,8 @@ Gradients call_prelu_backward(const Tensor& grad_output, const Tensor& input,
   return op.call(grad_output, input, weight);
 }
 
-// --- the formula on torch's operators: vmap, forward mode and second derivatives come from it ------
+// --- the formula on torch's operators: vmap, forward mode and second derivatives come from it
+// ------
 
 // The weight with its channels at the input's dimension 1.
 Tensor broadcastable(const Tensor& weight, const Tensor& input) {
@@ -52,8 +53,7 @@ Tensor composite(const Tensor& input, const Tensor& weight) {
   return PReLU::value<Symbolic>(input, broadcastable(weight, input)).tensor;
 }
 
-Gradients composite_backward(const Tensor& grad_output, const Tensor& input,
-                             const Tensor& weight) {
+Gradients composite_backward(const Tensor& grad_output, const Tensor& input, const Tensor& weight) {
   const Tensor wide = broadcastable(weight, input);
   const Tensor shares = PReLU::grad_weight<Symbolic>(grad_output, input).tensor;
   return {PReLU::grad_input<Symbolic>(grad_output, input, wide).tensor,
@@ -143,8 +143,8 @@ Gradients autograd_backward(const Tensor& grad_output, const Tensor& input, cons
 TORCH_LIBRARY_FRAGMENT(activations_ext, library) {
   const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag};
   library.def("prelu(Tensor input, Tensor weight) -> Tensor", tags);
-  library.def(
-      "prelu_backward(Tensor grad_output, Tensor input, Tensor weight) -> (Tensor, Tensor)", tags);
+  library.def("prelu_backward(Tensor grad_output, Tensor input, Tensor weight) -> (Tensor, Tensor)",
+              tags);
 }
 
 TORCH_LIBRARY_IMPL(activations_ext, CPU, library) {

@@ -47,7 +47,8 @@ void in_place(at::Tensor& input, const Parameters<A>& parameters) {
   differentiable_in_place<A>(input, parameters);
 }
 
-// --- reading the arguments ------------------------------------------------------------------------
+// --- reading the arguments
+// ------------------------------------------------------------------------
 
 void check_count(const char* name, Py_ssize_t expected, Py_ssize_t count) {
   TORCH_CHECK_TYPE(count == expected, name, "(): expected ", expected, " arguments, but got ",
@@ -64,8 +65,8 @@ double number_argument(const char* name, const char* argument, PyObject* object)
   const double number = PyFloat_AsDouble(object);
   if (number == -1.0 && PyErr_Occurred()) {
     PyErr_Clear();
-    TORCH_CHECK_TYPE(false, name, "(): expected argument '", argument,
-                     "' to be a number, but got ", Py_TYPE(object)->tp_name);
+    TORCH_CHECK_TYPE(false, name, "(): expected argument '", argument, "' to be a number, but got ",
+                     Py_TYPE(object)->tp_name);
   }
   return number;
 }
@@ -86,7 +87,8 @@ PyObject* without_gil(Compute compute) {
   return THPVariable_Wrap(std::move(result));
 }
 
-// --- the entry points -----------------------------------------------------------------------------
+// --- the entry points
+// -----------------------------------------------------------------------------
 
 template <class A>
 PyObject* entry(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
@@ -161,8 +163,7 @@ void add_entries(pybind11::module_& module) {
     all.push_back({nullptr, nullptr, 0, nullptr});
     return all;
   }();
-  if (PyModule_AddFunctions(module.ptr(), methods.data()) < 0)
-    throw pybind11::error_already_set();
+  if (PyModule_AddFunctions(module.ptr(), methods.data()) < 0) throw pybind11::error_already_set();
 }
 
 }  // namespace

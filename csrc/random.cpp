@@ -1,5 +1,6 @@
 // The operators that draw a number for each element, from a seed: schema, CPU, Meta, Autograd and
-// functorch kernels. The seed is a tensor, so that torch's generator makes it inside of a graph too.
+// functorch kernels. The seed is a tensor, so that torch's generator makes it inside of a graph
+// too.
 #include "random.h"
 
 #include <ATen/core/LegacyTypeDispatch.h>
@@ -132,8 +133,7 @@ struct RReLUDoubleNode : SavingNode<2, 2> {
     variable_list result(2);
     if (!grads[0].defined()) return result;
     if (task_should_compute_output(0))
-      result[0] =
-          call_rrelu_backward(grads[0], unpack(0), unpack(1), parameters[0], parameters[1]);
+      result[0] = call_rrelu_backward(grads[0], unpack(0), unpack(1), parameters[0], parameters[1]);
     if (task_should_compute_output(1)) result[1] = at::zeros_like(grads[0]);
     return result;
   }
@@ -236,8 +236,8 @@ Tensor one_by_one(Compute compute, const Tensors&... tensors) {
     const auto pick = [&](const Unbatched& tensor) {
       return tensor.has_batch ? tensor.value.select(0, example) : tensor.value;
     };
-    results.push_back(std::apply(
-        [&](const auto&... tensor) { return compute(pick(tensor)...); }, std::to_array(all)));
+    results.push_back(std::apply([&](const auto&... tensor) { return compute(pick(tensor)...); },
+                                 std::to_array(all)));
   }
   return at::functorch::makeBatched(at::stack(results), 0, level);
 }
@@ -249,11 +249,9 @@ Tensor batched_rrelu(const Tensor& input, const Tensor& seed, double lower, doub
 }
 Tensor batched_rrelu_backward(const Tensor& grad_output, const Tensor& saved, const Tensor& seed,
                               double lower, double upper) {
-  return one_by_one(
-      [&](const Tensor& g, const Tensor& x, const Tensor& s) {
-        return call_rrelu_backward(g, x, s, lower, upper);
-      },
-      grad_output, saved, seed);
+  return one_by_one([&](const Tensor& g, const Tensor& x,
+                        const Tensor& s) { return call_rrelu_backward(g, x, s, lower, upper); },
+                    grad_output, saved, seed);
 }
 Tensor batched_shift_dropout(const Tensor& input, const Tensor& seed, double p, double minimum) {
   return one_by_one(

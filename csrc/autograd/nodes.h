@@ -42,9 +42,9 @@ struct DoubleBackwardNode : SavingNode<kArity<A>, 2> {
     if (this->task_should_compute_output(0))
       result[0] = Operator<A>::backward(grads[0], saved, this->parameters);
     if (this->task_should_compute_output(1)) {
-      result[1] = kCurved<A> ? Operator<A>::curvature(grads[0] * this->unpack(1), saved,
-                                                      this->parameters)
-                             : at::zeros_like(grads[0]);
+      result[1] = kCurved<A>
+                      ? Operator<A>::curvature(grads[0] * this->unpack(1), saved, this->parameters)
+                      : at::zeros_like(grads[0]);
     }
     return result;
   }

@@ -21,9 +21,8 @@ inline bool is_plain(const at::Tensor& tensor) {
                                         c10::DispatchKey::ADInplaceOrView,
                                         c10::DispatchKey::AutocastCPU});
   const auto dtype = tensor.scalar_type();
-  return kPlain.has_all(tensor.key_set()) &&
-         (dtype == at::kFloat || dtype == at::kDouble || dtype == at::kBFloat16 ||
-          dtype == at::kHalf);
+  return kPlain.has_all(tensor.key_set()) && (dtype == at::kFloat || dtype == at::kDouble ||
+                                              dtype == at::kBFloat16 || dtype == at::kHalf);
 }
 
 }  // namespace activations_ext

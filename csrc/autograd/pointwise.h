@@ -24,8 +24,8 @@ auto make_backward_node(const at::Tensor& input, const Parameters<A>& parameters
 // `compute(input)` makes the result below Autograd, `finish(result)` adds a forward-mode tangent,
 // which a saved result has to carry.
 template <class A, class Compute, class Finish>
-at::Tensor differentiable(const at::Tensor& input, const Parameters<A>& parameters,
-                          Compute compute, Finish finish) {
+at::Tensor differentiable(const at::Tensor& input, const Parameters<A>& parameters, Compute compute,
+                          Finish finish) {
   if (!torch::autograd::compute_requires_grad(input)) {
     at::Tensor result = compute(input);
     finish(result);

@@ -1,8 +1,8 @@
 // When backward may write its result over the incoming gradient.
 #pragma once
 
-#include <ATen/core/grad_mode.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
 #include <c10/core/CPUAllocator.h>
 
 #include "plain.h"

@@ -1,5 +1,6 @@
 // A tensor as a number type of math.h: an activation's formula run on torch's own differentiable
-// operators. Slow, and differentiable any number of times: third and higher derivatives come from it.
+// operators. Slow, and differentiable any number of times: third and higher derivatives come from
+// it.
 #pragma once
 
 #include <ATen/TensorOperators.h>

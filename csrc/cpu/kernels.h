@@ -23,8 +23,8 @@ constexpr int kPasses = 3;
 using PointwiseKernel = void (*)(const void* activation, void* out, const void* a, const void* b,
                                  int64_t count, bool stream);
 
-// out = value(a, gate, uniform numbers of the stream `seed`). `first`, a multiple of kRandomChunk, is
-// the index of the first element in its tensor.
+// out = value(a, gate, uniform numbers of the stream `seed`). `first`, a multiple of kRandomChunk,
+// is the index of the first element in its tensor.
 using RandomKernel = void (*)(const void* activation, void* out, const void* a, const void* gate,
                               uint64_t seed, int64_t first, int64_t count);
 
@@ -34,8 +34,8 @@ using RandomKernel = void (*)(const void* activation, void* out, const void* a, 
 struct PReLUKernels {
   void (*forward)(void* out, const void* input, const void* weight, bool each, int64_t count,
                   bool stream);
-  void (*backward)(void* grad_input, const void* grad_output, const void* input,
-                   const void* weight, bool each, double* grad_weight, int64_t count, bool stream);
+  void (*backward)(void* grad_input, const void* grad_output, const void* input, const void* weight,
+                   bool each, double* grad_weight, int64_t count, bool stream);
 };
 
 // Elements that a kernel may read of `weight`, and read and write of `grad_weight`, past the end.

@@ -49,13 +49,13 @@ void run_flat(const Pointwise& op, PointwiseKernel kernel, Flat at, int64_t coun
   };
   const int64_t grain = op.cheap ? 32 * kBlock : 8 * kBlock;
   if (count <= grain) return range(0, count);
-  at::parallel_for(0, (count + kBlock - 1) / kBlock, grain / kBlock,
-                   [&](int64_t begin, int64_t end) {
-                     range(begin * kBlock, std::min(end * kBlock, count));
-                   });
+  at::parallel_for(
+      0, (count + kBlock - 1) / kBlock, grain / kBlock,
+      [&](int64_t begin, int64_t end) { range(begin * kBlock, std::min(end * kBlock, count)); });
 }
 
-// Any strides: rows of the iterator, through small contiguous buffers where a row is not contiguous.
+// Any strides: rows of the iterator, through small contiguous buffers where a row is not
+// contiguous.
 void run_strided(const Pointwise& op, PointwiseKernel kernel, const at::Tensor& out,
                  const at::Tensor& a, const at::Tensor& b) {
   at::TensorIteratorConfig config;

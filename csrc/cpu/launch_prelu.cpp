@@ -18,8 +18,8 @@ constexpr int64_t kSegment = 16 * 1024;
 constexpr int64_t kTiled = 512;  // elements that a short row of weights is repeated to fill
 constexpr int64_t kMaxBlocks = 64;
 
-// Dense memory as (outer, channels, inner), cut into tasks. The cut depends on the shape alone: sums
-// come out the same on any number of threads.
+// Dense memory as (outer, channels, inner), cut into tasks. The cut depends on the shape alone:
+// sums come out the same on any number of threads.
 struct Partition {
   int64_t outer, channels, inner;
   bool segmented;     // a task is a segment of one row, else a block of outer indices
@@ -73,8 +73,7 @@ struct Partition {
       return;
     }
     for (int64_t o = begin; o < end; ++o) {
-      for (int64_t c = 0; c < channels; ++c)
-        piece((o * channels + c) * inner, inner, false, c, c);
+      for (int64_t c = 0; c < channels; ++c) piece((o * channels + c) * inner, inner, false, c, c);
     }
   }
 };

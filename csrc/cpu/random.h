@@ -62,9 +62,8 @@ void random_map(const void* activation, void* out, const void* a, const void* ga
 
 template <class S>
 void fill_table(RandomKernel (&table)[RandomActivations::kSize][kNumbers], Number number) {
-  RandomActivations::for_each([&]<class A>() {
-    table[RandomActivations::index_of<A>()][int(number)] = &random_map<A, S>;
-  });
+  RandomActivations::for_each(
+      [&]<class A>() { table[RandomActivations::index_of<A>()][int(number)] = &random_map<A, S>; });
 }
 
 }  // namespace activations_ext::cpu

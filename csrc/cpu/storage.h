@@ -57,7 +57,8 @@ inline Vec<float> from_bits(Half, HalfWords bits) {
   return _mm512_maskz_cvtph_ps(0xffff, bit_cast_lanes<__m256i>(bits));
 }
 inline HalfWords to_bits(Half, Vec<float> x) {
-  return bit_cast_lanes<HalfWords>(_mm512_maskz_cvtps_ph(0xffff, x.native, _MM_FROUND_TO_NEAREST_INT));
+  return bit_cast_lanes<HalfWords>(
+      _mm512_maskz_cvtps_ph(0xffff, x.native, _MM_FROUND_TO_NEAREST_INT));
 }
 #elif defined(__F16C__)
 inline Vec<float> from_bits(Half, HalfWords bits) {

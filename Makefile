@@ -1,0 +1,72 @@
+# make demo   train a small network with these activations and with torch's, then a short benchmark
+# make test   the whole test suite
+# make bench  the full benchmark and the table of accuracy, into benchmarks/results/
+# make lint   ruff, mypy and clang-format
+# make clean  remove what was built; make distclean: the virtual environment as well
+#
+# The first of them makes a virtual environment, installs torch and the tools, and compiles.
+# Variables, to be given behind `make`:
+#   PYTHON=python3.12     the interpreter to start from
+#   TORCH=torch==2.12.0   another torch; on Linux, PyPI's brings some gigabytes of CUDA, and
+#                         PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu TORCH=torch==2.13.0+cpu
+#                         takes the build without
+#   DATA=directory        images for the demo: MNIST's file format, or CIFAR-10's Python batches
+#   PYTEST="-k elu -x"    options for pytest
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= $(shell sed -n '/^torch==/p' requirements-dev.txt)
+BIN := $(VENV)/bin
+SOURCES := $(shell find csrc -name '*.h' -o -name '*.cpp')
+CXX_OR_DEFAULT := $(if $(filter default undefined,$(origin CXX)),c++,$(CXX))
+
+.PHONY: demo test bench lint tools build clean distclean
+
+demo: build
+	$(BIN)/python examples/train_images.py --plot build/demo/losses.png $(if $(DATA),--data "$(DATA)")
+	$(BIN)/python -m benchmarks.speed --short
+
+test: build
+	$(BIN)/python -m pytest $(PYTEST)
+
+bench: build
+	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.accuracy
+
+# mypy wants the environment's torch; the extension itself need not be built.
+lint: tools
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $(SOURCES)
+
+build: $(VENV)/built
+tools: $(VENV)/tools
+
+# What is missing should show before torch has been downloaded.
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found; PYTHON=… names another."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	    echo "Python 3.10 or newer is needed; make PYTHON=… names another than $(PYTHON)."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "$(PYTHON) cannot make virtual environments (Debian, Ubuntu: apt install python3-venv)."; exit 1; }
+	@command -v $(firstword $(CXX_OR_DEFAULT)) >/dev/null || { \
+	    echo "There is no C++ compiler (Debian, Ubuntu: apt install g++); CXX=… names another."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/tools: requirements-dev.txt | $(BIN)/python
+	sed 's|^torch==.*|$(TORCH)|' requirements-dev.txt > $(VENV)/requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -r $(VENV)/requirements.txt
+	touch $@
+
+$(VENV)/built: setup.py pyproject.toml $(SOURCES) $(VENV)/tools
+	@echo "Compiling the extension; the first time takes some minutes."
+	$(BIN)/python -m pip install --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	touch $@
+
+clean:
+	rm -rf build dist *.egg-info activations_ext/*.so $(VENV)/built
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+distclean: clean
+	rm -rf $(VENV)

@@ -1,0 +1,1 @@
+"""How fast and how exact the activations are: ``benchmarks.speed`` and ``benchmarks.accuracy``."""

@@ -1,0 +1,173 @@
+"""What the tests share: the cases of the registry, inputs and comparisons."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from activations_ext.registry import ACTIVATIONS, Activation
+
+ROOT = Path(__file__).resolve().parent.parent
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True)
+class Case:
+    """An activation together with the values of its parameters."""
+
+    activation: Activation
+    parameters: tuple[float, ...]
+
+    @property
+    def name(self) -> str:
+        return self.activation.name
+
+    @property
+    def is_default(self) -> bool:
+        return self.parameters == tuple(self.activation.defaults.values())
+
+    @property
+    def saves_result(self) -> bool:
+        return self.activation.saves_result(*self.parameters)
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        return tuple(self.activation.kinks(*self.parameters))
+
+    def __call__(self, input: Tensor, **keywords: Any) -> Tensor:
+        return self.activation.function(input, *self.parameters, **keywords)
+
+    def reference(self, input: Tensor) -> Tensor:
+        return self.activation.reference(input, *self.parameters)
+
+    def differentiable_reference(self, input: Tensor) -> Tensor:
+        """The same, but for what torch's own derivatives lack: hardsigmoid has no second one and a
+        first one with 1/6 rounded to float32, celu's have 1/alpha rounded to float32."""
+        if self.name == "hardsigmoid":
+            return torch.nn.functional.relu6(input + 3) / 6
+        if self.name == "celu":
+            (alpha,) = self.parameters
+            return torch.where(input > 0, input, alpha * torch.expm1(input.clamp(max=0) / alpha))
+        return self.reference(input)
+
+    def operator(self, suffix: str = "") -> Any:
+        """The operator ``name``, ``name_backward`` or ``name_curvature`` itself."""
+        return getattr(torch.ops.activations_ext, self.name + suffix).default
+
+    def __str__(self) -> str:
+        if self.is_default:
+            return self.name
+        return f"{self.name}({','.join(f'{value:g}' for value in self.parameters)})"
+
+
+def _cases() -> Iterable[Case]:
+    for activation in ACTIVATIONS:
+        for parameters in (activation.defaults, *activation.others):
+            yield Case(activation, tuple(parameters.values()))
+
+
+CASES = tuple(_cases())
+DEFAULT_CASES = tuple(case for case in CASES if case.is_default)
+INPLACE_CASES = tuple(case for case in CASES if case.activation.inplace)
+
+
+def case_of(name: str, *parameters: float) -> Case:
+    """The case of that name, with its default parameters or with others."""
+    case = next(case for case in DEFAULT_CASES if case.name == name)
+    return Case(case.activation, parameters) if parameters else case
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def sample(count: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:
+    """Numbers of every size that matters: normal, wide, near 0, and integers and halves, on which
+    kinks lie."""
+    random = generator(seed)
+    quarter = count // 4
+    normal = torch.randn(count - 3 * quarter, dtype=torch.float64, generator=random)
+    wide = torch.rand(quarter, dtype=torch.float64, generator=random) * 60 - 30
+    exponent = torch.rand(quarter, dtype=torch.float64, generator=random) * -37
+    small = 10**exponent * torch.randn(quarter, dtype=torch.float64, generator=random).sign()
+    round_ = torch.randint(-14, 15, (quarter,), generator=random).double() / 2
+    values = torch.cat([normal, wide, small, round_])
+    return values[torch.randperm(count, generator=random)].to(dtype)
+
+
+def away_from_kinks(case: Case, shape: tuple[int, ...] = (2, 3), seed: int = 0) -> Tensor:
+    """Float64 numbers in [−4, 4], none nearer than 0.05 to a kink: finite differences hold."""
+    values = torch.rand(shape, dtype=torch.float64, generator=generator(seed)) * 8 - 4
+    for kink in case.kinks:
+        near = (values - kink).abs() < 0.05
+        values = torch.where(near, values + 0.1, values)
+    return values.requires_grad_()
+
+
+def rounding_unit(values: Tensor, dtype: torch.dtype) -> Tensor:
+    """One ULP of ``dtype`` at each float64 number."""
+    limits = torch.finfo(dtype)
+    exponent = torch.frexp(values.abs().clamp(limits.smallest_normal, limits.max))[1] - 1
+    return torch.ldexp(torch.full_like(values, limits.eps), exponent)
+
+
+def ulp_errors(actual: Tensor, exact: Tensor, slack: Tensor | float = 0.0) -> Tensor:
+    """Errors of ``actual`` in ULP of its dtype against float64 numbers that are themselves right
+    to within ``slack``. NaN against NaN is 0, NaN against a number is infinite."""
+    value = actual.detach().double()
+    # An exact value that rounds to infinity is infinite in the dtype.
+    rounded = exact.to(actual.dtype).double()
+    target = torch.where(rounded.isinf(), rounded, exact)
+    excess = ((value - target).abs() - slack).clamp_min(0.0)
+    errors = excess / rounding_unit(exact, actual.dtype)
+    same = (value == target) | (value.isnan() & exact.isnan())
+    errors = torch.where(same, 0.0, errors)
+    return torch.where(errors.isnan(), float("inf"), errors)
+
+
+def assert_same_bits(actual: Tensor | None, expected: Tensor | None, message: str = "") -> None:
+    """Equal to the last bit, the sign of zero included; any NaN equals any other."""
+    assert actual is not None
+    assert expected is not None
+    assert actual.dtype == expected.dtype
+    assert actual.shape == expected.shape
+    size = torch.finfo(actual.dtype).bits // 8
+    integer = {2: torch.int16, 4: torch.int32, 8: torch.int64}[size]
+    a, b = actual.detach().contiguous(), expected.detach().contiguous()
+    wrong = (a.view(integer) != b.view(integer)) & ~(a.isnan() & b.isnan())
+    if wrong.any():
+        first = tuple(wrong.nonzero()[0].tolist())
+        raise AssertionError(
+            f"{message}{int(wrong.sum())} of {wrong.numel()} differ, the first at {first}: "
+            f"{a[first].item()!r} instead of {b[first].item()!r}"
+        )
+
+
+def gradient(function: Callable[[Tensor], Tensor], input: Tensor, grad_output: Tensor) -> Tensor:
+    """The gradient at ``input``, in its own layout, of a function applied to it."""
+    leaf = input.detach().requires_grad_()
+    (result,) = torch.autograd.grad(function(leaf), leaf, grad_output)
+    return result
+
+
+def run_python(code: str, *arguments: str, **environment: str) -> str:
+    """What a fresh interpreter prints that runs ``code`` with the tests' modules at hand."""
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
+    process = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, "PYTHONPATH": path, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert process.returncode == 0, f"exit status {process.returncode}\n{process.stderr[-3000:]}"
+    return process.stdout
