@@ -212,6 +212,19 @@ constexpr T expm1_times(T factor, T x) {
   }
 }
 
+// factor·(e^(high + low) − 1) for −160 ≤ high ≤ 89, in halves: 2ⁿ may overflow before the result.
+template <class T>
+constexpr T expm1_times(T factor, Pair<T> x) {
+  if constexpr (kIsFloat<T>) {
+    const auto [n, r] = reduce(x);
+    const T scaled = scale_by_power_of_two(factor, n - T(1.0));
+    const T half = madd(scaled, growth(r), madd(T(-0.5), factor, scaled));
+    return half + half;
+  } else {
+    return factor * library_expm1(x.high + x.low);
+  }
+}
+
 // 1 + eˣ for −160 ≤ x ≤ 88
 template <class T>
 constexpr T one_plus_exp(Reduced<T> x) {
@@ -274,11 +287,12 @@ constexpr T log1p_exp(T x) {
   return where(x > T(0.0), x, T(0.0)) + log1p_unit(exp(-abs(x)));
 }
 
-// (x − tanh x)/x³ of z = x² for |x| ≤ 1
+// (x − tanh x)/x³ of z = x² for |x| ≤ 1 is kTanhDeficit + z·tail(z).
+constexpr double kTanhDeficit = 0.3333333316;
 template <class T>
-constexpr T tanh_deficit(T z) {
-  return polynomial(z, 0.3333333316, -0.133333107, 0.05396342095, -0.02182958545, 0.008697950942,
-                    -0.003206953508, 0.0009236091573, -0.0001428239272);
+constexpr T tanh_deficit_tail(T z) {
+  return polynomial(z, -0.133333107, 0.05396342095, -0.02182958545, 0.008697950942, -0.003206953508,
+                    0.0009236091573, -0.0001428239272);
 }
 
 // 1 − tanh(a) for a ≥ 0
@@ -290,9 +304,10 @@ constexpr T tanh_complement(T a) {
 template <class T>
 constexpr T hyperbolic_tangent(T x) {
   if constexpr (kIsFloat<T>) {
+    const T a = abs(x);
     const T z = x * x;
-    const T near = madd(-x * z, tanh_deficit(z), x);
-    return where(abs(x) < T(1.0), near, copysign(T(1.0) - tanh_complement(abs(x)), x));
+    const T near = madd(-a * z, madd(tanh_deficit_tail(z), z, T(kTanhDeficit)), a);
+    return copysign(where(a < T(1.0), near, T(1.0) - tanh_complement(a)), x);
   } else {
     const T e = library_expm1(T(-2.0) * abs(x));
     return copysign(e / (e + T(2.0)), x);

@@ -133,7 +133,13 @@ if __name__ == "__main__":
     half = mp.log(2) / 2 * mpf("1.001")
     show("expm1_tail", *remez(expm1_tail, lambda r: r**2 + mpf("1e-6"), -half, half, 4))
     show("atanh_tail", *remez(atanh_tail, lambda z: z, mpf("1e-9"), mpf(1) / 9, 4))
-    show("tanhshrink_tail", *remez(tanhshrink_tail, lambda z: 1 / tanhshrink_tail(z), mpf(0), mpf(1), 7))
+    show(
+        "tanhshrink_tail",
+        *remez(tanhshrink_tail, lambda z: 1 / tanhshrink_tail(z), mpf(0), mpf(1), 7),
+    )
     top = (mpf("14.7") - 4) / (mpf("14.7") + 4)  # Φ(−14.7) is below the smallest float32
-    show("mills_numerator", *remez(mills_numerator, lambda t: 1 / mills_numerator(t), mpf(-1), top, 9))
+    show(
+        "mills_numerator",
+        *remez(mills_numerator, lambda t: 1 / mills_numerator(t), mpf(-1), top, 9),
+    )
     show_tail_pieces(6)

@@ -63,8 +63,7 @@ struct CpuCurvature {
   }
 };
 
-// Shapes and strides only: the same checks and the same layout as empty_output's, for symbolic
-// sizes too.
+// Shapes and strides only, symbolic ones too.
 struct MetaForward {
   template <class A>
   static at::Tensor call(const at::Tensor& input, const Parameters<A>& parameters) {
@@ -79,7 +78,7 @@ struct MetaBackward {
                          const Parameters<A>& parameters) {
     checked<A>("saved", saved, parameters);
     check_same(A::kName, grad_output, saved);
-    return at::empty_like(grad_output.is_non_overlapping_and_dense() ? grad_output : saved);
+    return at::empty_like(cpu::layout_of(grad_output, saved));
   }
 };
 

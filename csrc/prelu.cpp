@@ -1,6 +1,7 @@
 // The operator prelu: schema, CPU, Meta, Autograd and functorch kernels.
 #include "prelu.h"
 
+#include <ATen/autocast_mode.h>
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/empty_like.h>
@@ -37,8 +38,7 @@ Gradients call_prelu_backward(const Tensor& grad_output, const Tensor& input,
   return op.call(grad_output, input, weight);
 }
 
-// --- the formula on torch's operators: vmap, forward mode and second derivatives come from it
-// ------
+// --- the formula on torch's operators, for vmap, forward mode and second derivatives ------------
 
 // The weight with its channels at the input's dimension 1.
 Tensor broadcastable(const Tensor& weight, const Tensor& input) {
@@ -94,14 +94,11 @@ Gradients no_backward(const Tensor& grad_output, const Tensor&, const Tensor&) {
 
 // --- Autograd -----------------------------------------------------------------------------------
 
-struct PReLUNode : SavingNode<0, 2> {
+struct PReLUNode : SavingNode<PReLUNode, 0, 2, 2> {
   std::string name() const override { return "prelu_backward"; }
 
-  variable_list apply(variable_list&& grads) override {
-    std::lock_guard<std::mutex> lock(mutex_);
-    Tensor grad_output = std::move(grads[0]);
-    if (!grad_output.defined()) return variable_list(2);
-    const Tensor input = unpack(0), weight = unpack(1);
+  static variable_list gradients(Tensor grad_output, const Arguments& of) {
+    const auto& [input, weight] = of.saved;
     Tensor grad_input, grad_weight;
     if (may_overwrite(grad_output, input) && is_plain(weight)) {
       std::tie(grad_input, grad_weight) =
@@ -109,8 +106,7 @@ struct PReLUNode : SavingNode<0, 2> {
     } else {
       std::tie(grad_input, grad_weight) = call_prelu_backward(grad_output, input, weight);
     }
-    return {task_should_compute_output(0) ? std::move(grad_input) : Tensor(),
-            task_should_compute_output(1) ? std::move(grad_weight) : Tensor()};
+    return {of.needed[0] ? grad_input : Tensor(), of.needed[1] ? grad_weight : Tensor()};
   }
 };
 
@@ -136,6 +132,18 @@ Gradients autograd_backward(const Tensor& grad_output, const Tensor& input, cons
     return composite_backward(grad_output, input, weight);
   at::AutoDispatchBelowADInplaceOrView below;
   return call_prelu_backward(grad_output, input, weight);
+}
+
+// --- autocast -----------------------------------------------------------------------------------
+
+// In the lower precision, like torch's, so that input and weight agree.
+Tensor autocast_forward(const Tensor& input, const Tensor& weight) {
+  c10::impl::ExcludeDispatchKeyGuard below(c10::DispatchKey::AutocastCPU);
+  const auto dtype = at::autocast::get_autocast_dtype(at::kCPU);
+  const auto cast = [dtype](const Tensor& tensor) {
+    return at::autocast::cached_cast(dtype, tensor, at::kCPU);
+  };
+  return activations_ext::prelu(cast(input), cast(weight));
 }
 
 }  // namespace
@@ -165,6 +173,10 @@ TORCH_LIBRARY_IMPL(activations_ext, CompositeExplicitAutograd, library) {
 TORCH_LIBRARY_IMPL(activations_ext, Autograd, library) {
   library.impl("prelu", &autograd_forward);
   library.impl("prelu_backward", &autograd_backward);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, AutocastCPU, library) {
+  library.impl("prelu", &autocast_forward);
 }
 
 TORCH_LIBRARY_IMPL(activations_ext, FuncTorchBatched, library) {

@@ -51,6 +51,7 @@ Tensor call_rrelu_backward(const Tensor& grad_output, const Tensor& saved, const
   static const auto op = find<BackwardSignature>("activations_ext::rrelu_with_seed_backward");
   return op.call(grad_output, saved, seed, lower, upper);
 }
+
 // --- CPU and Meta -------------------------------------------------------------------------------
 
 template <class A>
@@ -92,7 +93,7 @@ Tensor meta_rrelu_backward(const Tensor& grad_output, const Tensor& saved, const
                            double lower, double upper) {
   check("rrelu", RReLU{lower, upper}, saved, seed);
   check_same("rrelu", grad_output, saved);
-  return at::empty_like(grad_output.is_non_overlapping_and_dense() ? grad_output : saved);
+  return at::empty_like(cpu::layout_of(grad_output, saved));
 }
 Tensor meta_shift_dropout(const Tensor& input, const Tensor& seed, double p, double minimum) {
   check("shift_dropout", ShiftDropout{p, minimum}, input, seed);
@@ -114,38 +115,34 @@ Tensor no_shift_dropout(const Tensor& input, const Tensor&, double, double) {
 // Both maps are linear in what they are given, once the seed and the gate are fixed: the derivative
 // of a gradient is the same map again.
 
-struct RReLUNode : SavingNode<2, 2> {
+struct RReLUNode : SavingNode<RReLUNode, 2, 2, 1> {
   std::string name() const override { return "rrelu_backward"; }
 
-  variable_list apply(variable_list&& grads) override {
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (!grads[0].defined()) return {Tensor()};
-    return {call_rrelu_backward(grads[0], unpack(0), unpack(1), parameters[0], parameters[1])};
+  static variable_list gradients(Tensor grad_output, const Arguments& of) {
+    const auto& [saved, seed] = of.saved;
+    return {call_rrelu_backward(grad_output, saved, seed, of.parameters[0], of.parameters[1])};
   }
 };
 
 // Of rrelu_backward, with respect to grad_output and to what was saved.
-struct RReLUDoubleNode : SavingNode<2, 2> {
+struct RReLUDoubleNode : SavingNode<RReLUDoubleNode, 2, 2, 2> {
   std::string name() const override { return "rrelu_double_backward"; }
 
-  variable_list apply(variable_list&& grads) override {
-    std::lock_guard<std::mutex> lock(mutex_);
+  static variable_list gradients(Tensor grad, const Arguments& of) {
+    const auto& [saved, seed] = of.saved;
     variable_list result(2);
-    if (!grads[0].defined()) return result;
-    if (task_should_compute_output(0))
-      result[0] = call_rrelu_backward(grads[0], unpack(0), unpack(1), parameters[0], parameters[1]);
-    if (task_should_compute_output(1)) result[1] = at::zeros_like(grads[0]);
+    if (of.needed[0])
+      result[0] = call_rrelu_backward(grad, saved, seed, of.parameters[0], of.parameters[1]);
+    if (of.needed[1]) result[1] = at::zeros_like(grad);
     return result;
   }
 };
 
-struct ShiftDropoutNode : SavingNode<1, 1> {
+struct ShiftDropoutNode : SavingNode<ShiftDropoutNode, 1, 1, 1> {
   std::string name() const override { return "shift_dropout_backward"; }
 
-  variable_list apply(variable_list&& grads) override {
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (!grads[0].defined()) return {Tensor()};
-    return {shift_dropout_with_seed(grads[0], unpack(0), parameters[0], /*minimum=*/0.0)};
+  static variable_list gradients(Tensor grad_output, const Arguments& of) {
+    return {shift_dropout_with_seed(grad_output, of.saved[0], of.parameters[0], /*minimum=*/0.0)};
   }
 };
 

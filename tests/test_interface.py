@@ -13,6 +13,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as torch_functional
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+import activations_ext
+from activations_ext import functional as F
+from activations_ext import nn
+from activations_ext.registry import ACTIVATIONS, by_name
 from helpers import (
     DEFAULT_CASES,
     INPLACE_CASES,
@@ -22,13 +29,6 @@ from helpers import (
     run_python,
     sample,
 )
-from torch import Tensor
-from torch.overrides import TorchFunctionMode
-
-import activations_ext
-from activations_ext import functional as F
-from activations_ext import nn
-from activations_ext.registry import ACTIVATIONS, by_name
 
 # Names that torch.nn.functional and torch.nn do not have.
 NEW_FUNCTIONS = {"exp", "gelu_tanh", "serlu", "shift_dropout", "squared_relu"}

@@ -5,7 +5,7 @@
 
 namespace activations_ext {
 
-// scale·x for x > 0, scale·alpha·(e^(x/width) − 1) otherwise: ELU, SELU and CELU are its members.
+// scale·x for x ≥ 0, scale·alpha·(e^(x/width) − 1) otherwise: ELU, SELU and CELU are its members.
 // The result tells the input as long as alpha > 0: there e^(x/width)·alpha·scale = y + alpha·scale.
 template <bool kStretched>  // width may differ from 1
 struct ExponentialLinear {
@@ -16,7 +16,7 @@ struct ExponentialLinear {
 
   template <class T>
   constexpr T value(T x) const {
-    return where(x > T(0.0), T(scale) * x, expm1_times(T(scale * alpha), over_width(x)));
+    return where(x < T(0.0), expm1_times(T(scale * alpha), over_width(x)), T(scale) * x);
   }
   template <class T>
   constexpr T slope(T x) const {
@@ -30,7 +30,7 @@ struct ExponentialLinear {
   }
   template <class T>
   constexpr T slope_of_result(T y) const {
-    return where(y <= T(0.0), over_width(y + T(scale * alpha)), T(scale));
+    return where(y <= T(0.0), (y + T(scale * alpha)) * T(1.0 / width), T(scale));
   }
   template <class T>
   constexpr T curvature_of_result(T y) const {
@@ -38,10 +38,20 @@ struct ExponentialLinear {
   }
 
  private:
+  // x/width: in two parts, as an error in the exponent is a relative error of the power.
   template <class T>
-  constexpr T over_width(T x) const {
-    if constexpr (kStretched) return x / T(width);
-    return x;
+  constexpr auto over_width(T x) const {
+    if constexpr (!kStretched) {
+      return x;
+    } else if constexpr (kIsFloat<T>) {
+      const double wide = std::fabs(width);
+      const double inverse = std::fmax(std::fmin(1.0 / width, 1e38), -1e38);
+      const T clamped = at_most(at_least(x, -89.0 * wide), 89.0 * wide);
+      const auto product = exact_product(clamped, T(inverse));
+      return Pair<T>{product.high, madd(clamped, T(low_part<T>(inverse)), product.low)};
+    } else {
+      return Pair<T>{x / T(width), T(0.0)};
+    }
   }
 };
 

@@ -18,8 +18,8 @@ struct Mish {
   template <class T>
   constexpr T value(T x) const {
     const T e = exp(-abs(x));
-    const T negative = exp_times(x * (e + T(2.0)), -abs(x));
-    const T numerator = where(x < T(0.0), negative, x * (T(2.0) * e + T(1.0)));
+    const T negative = exp_times(madd(x, e, x + x), -abs(x));
+    const T numerator = where(x < T(0.0), negative, madd(x, e + e, x));
     return where(x < T(kUnderflow<T>), T(0.0) * x, numerator / denominator(x, e));
   }
   // n/(n + 2) + 4x·w(1 + w)/(n + 2)²
@@ -46,7 +46,7 @@ struct Mish {
  private:
   template <class T>
   static constexpr T denominator(T x, T e) {
-    return where(x < T(0.0), e * (e + T(2.0)) + T(2.0), T(2.0) * e * (e + T(1.0)) + T(1.0));
+    return where(x < T(0.0), madd(e, e + T(2.0), T(2.0)), madd(e + e, e + T(1.0), T(1.0)));
   }
 };
 

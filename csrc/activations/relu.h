@@ -15,7 +15,7 @@ struct ReLU {
 
   template <class T>
   constexpr T value(T x) const {
-    return where(x <= T(0.0), T(0.0), x);
+    return where(x < T(0.0), T(0.0), x);
   }
   template <class T>
   constexpr T slope_of_result(T y) const {

@@ -37,17 +37,26 @@ struct Tanhshrink {
   template <class T>
   constexpr T value(T x) const {
     if constexpr (kIsFloat<T>) {
-      // x·(x²·deficit), every product in two parts.
+      // x·(x²·deficit), every step in two parts.
       const auto square = exact_product(x, x);
-      const T deficit = tanh_deficit(square.high);
-      const auto factor = exact_product(square.high, deficit);
+      const T tail = square.high * tanh_deficit_tail(square.high);
+      const auto deficit = ordered_sum(T(kTanhDeficit), tail);
+      const T deficit_low = deficit.low + T(low_part<T>(kTanhDeficit));
+      const auto factor = exact_product(square.high, deficit.high);
+      const T factor_low =
+          madd(square.high, deficit_low, madd(square.low, deficit.high, factor.low));
       const auto near = exact_product(x, factor.high);
-      const T near_low = madd(x, madd(square.low, deficit, factor.low), near.low);
+      const T near_low = madd(x, factor_low, near.low);
       // |x| − tanh|x|
       const T far = (abs(x) - T(1.0)) + tanh_complement(abs(x));
       return where(abs(x) < T(1.0), near.high + near_low, copysign(far, x));
     } else {
-      return x - hyperbolic_tangent(x);
+      // tanh x = x/(1 + q), q = x²/(3 + x²/(5 + x²/(7 + …))), so that x − tanh x = x·q/(1 + q).
+      const T z = x * x;
+      T fraction = T(25.0);
+      for (int odd = 23; odd > 1; odd -= 2) fraction = T(odd) + z / fraction;
+      const T q = z / fraction;
+      return where(abs(x) < T(1.5), x * (q / (q + T(1.0))), x - hyperbolic_tangent(x));
     }
   }
   template <class T>

@@ -7,6 +7,8 @@
 
 #include <array>
 #include <mutex>
+#include <string>
+#include <vector>
 
 #include "torch_version.h"
 
@@ -15,33 +17,85 @@ namespace activations_ext {
 using torch::autograd::SavedVariable;
 using torch::autograd::variable_list;
 
-// Float parameters, saved tensors that are released after use, and the two functions that compiled
-// autograd needs. Written as torch's generated nodes are.
-template <std::size_t kParameters, int kSaved>
+// A node with float parameters and saved tensors, which are released after use. N says what it
+// computes, of nothing but its arguments, so that compiled autograd can record the call:
+//   static variable_list gradients(at::Tensor grad_output, const Arguments& arguments);
+template <class N, std::size_t kParameters, std::size_t kSaved, std::size_t kInputs>
 struct SavingNode : torch::autograd::Node {
+  struct Arguments {
+    std::array<at::Tensor, kSaved> saved;
+    std::array<double, kParameters> parameters;
+    std::array<bool, kInputs> needed;  // whose gradients are asked for
+  };
+
   std::array<double, kParameters> parameters;
-  SavedVariable saved[kSaved];
+  std::array<SavedVariable, kSaved> saved;
   bool saved_is_output = false;  // of saved[0]
+
+  variable_list apply(variable_list&& grads) override {
+    std::lock_guard<std::mutex> lock(mutex_);
+    at::Tensor grad_output = std::move(grads[0]);
+    if (!grad_output.defined()) return variable_list(kInputs);
+    return N::gradients(std::move(grad_output), arguments());
+  }
 
   void release_variables() override {
     std::lock_guard<std::mutex> lock(mutex_);
     for (SavedVariable& variable : saved) variable.reset_data();
   }
+
   void compiled_args(torch::dynamo::autograd::CompiledNodeArgs& args) const override {
     for (const SavedVariable& variable : saved)
-      args.collect(variable, &variable == saved && saved_is_output);
+      args.collect(variable, &variable == saved.data() && saved_is_output);
     for (const double parameter : parameters) args.collect(parameter);
   }
+
+  // While compiled autograd traces, tensors stand for others and have no shapes: the call is only
+  // written down, and happens in `replay`.
   variable_list apply_with_saved(const variable_list& grads,
                                  torch::dynamo::autograd::SwapSavedVariables& swap) override {
+    using namespace torch::dynamo::autograd;
     for (SavedVariable& variable : saved) swap.before(variable);
-    variable_list result = apply(variable_list(grads));
+    const Arguments recorded = arguments();
+    PackedArgs packed;
+    for (const at::Tensor& tensor : recorded.saved) packed.pack(tensor);
+    for (const double parameter : recorded.parameters) packed.pack(parameter);
+    for (const bool needed : recorded.needed) packed.pack(needed);
+
+    const auto& compiler = getPyCompilerInterface();
+    static const std::string bound_name = [&] {
+      std::vector<at::TypePtr> types;
+      for (const c10::IValue& value : packed.vec())
+        types.push_back(value.isTensor() ? at::TensorType::get() : value.type());
+      return compiler->bind_function(swap.get_py_compiler(), name(), &replay, types,
+                                     /*is_custom_function=*/true, /*is_traceable=*/true);
+    }();
+    const c10::IValue metadata =
+        IValuePacker<std::vector<std::optional<torch::autograd::InputMetadata>>>::pack(
+            get_input_metadata(next_edges()));
+    variable_list result = compiler->call_function(swap.get_py_compiler(), "apply_functional",
+                                                   bound_name, grads, packed.vec(), metadata);
     for (SavedVariable& variable : saved) swap.after(variable);
     return result;
   }
 
- protected:
-  at::Tensor unpack(int index) { return saved[index].unpack(getptr()); }
+ private:
+  Arguments arguments() {
+    Arguments result{{}, parameters, {}};
+    for (std::size_t i = 0; i < kSaved; ++i) result.saved[i] = saved[i].unpack(getptr());
+    for (std::size_t i = 0; i < kInputs; ++i) result.needed[i] = task_should_compute_output(i);
+    return result;
+  }
+
+  static variable_list replay(const variable_list& grads, const std::vector<c10::IValue>& values) {
+    torch::dynamo::autograd::PackedArgs packed(values);
+    Arguments arguments;
+    for (at::Tensor& tensor : arguments.saved) tensor = packed.unpack<at::Tensor>();
+    for (double& parameter : arguments.parameters) parameter = packed.unpack<double>();
+    for (bool& needed : arguments.needed) needed = packed.unpack<bool>();
+    if (!grads[0].defined()) return variable_list(kInputs);
+    return N::gradients(grads[0], arguments);
+  }
 };
 
 inline at::Tensor tangent_of(const at::Tensor& tensor) { return tensor._fw_grad(/*level=*/0); }

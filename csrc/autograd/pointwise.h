@@ -54,7 +54,7 @@ void differentiable_in_place(at::Tensor& input, const Parameters<A>& parameters)
   }
   auto node = make_backward_node<A>(input, parameters);
   if (!node->saved_is_output)
-    node->saved[0] = SavedVariable(input.detach().clone(), /*is_output=*/false);
+    node->saved[0] = SavedVariable(input.clone(), /*is_output=*/false);  // with its history
   cpu::run(op, input, input, {});
   torch::autograd::increment_version(input);
   torch::autograd::rebase_history(input, node);

@@ -136,10 +136,17 @@ bool same_dense_layout(const at::Tensor& a, const at::Tensor& b) {
 
 bool is_large(const at::Tensor& tensor) { return int64_t(tensor.nbytes()) >= kLargeBytes; }
 
+const at::Tensor& layout_of(const at::Tensor& grad_output, const at::Tensor& saved) {
+  for (int64_t i = 0; i < grad_output.dim(); ++i) {
+    if (grad_output.sym_stride(i) == 0 && grad_output.sym_size(i) != 1) return saved;
+  }
+  return grad_output;
+}
+
 at::Tensor empty_output(const at::Tensor& a, const at::Tensor& b) {
   if (a.is_contiguous())
     return at::detail::empty_cpu(a.sizes(), a.scalar_type(), /*pin_memory=*/false, std::nullopt);
-  return at::empty_like(!b.defined() || a.is_non_overlapping_and_dense() ? a : b);
+  return at::empty_like(b.defined() ? layout_of(a, b) : a);
 }
 
 void run(const Pointwise& op, const at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {

@@ -27,7 +27,7 @@ at::Tensor run_random(int index, const void* activation, const at::Tensor& a,
                             std::min(end * kRandomChunk, count) - first);
                    });
   if (a.is_contiguous()) return out;
-  return at::empty_like(a.is_non_overlapping_and_dense() ? a : gate).copy_(out);
+  return at::empty_like(layout_of(a, gate)).copy_(out);
 }
 
 }  // namespace activations_ext::cpu
