@@ -146,6 +146,26 @@ constexpr Reduced<T> reduce(Pair<T> x) {
   return {n, madd(n, T(-0.693359375), x.high) + madd(n, T(2.12194440e-4), x.low)};
 }
 
+// x = n·(width·ln 2) + remainder and r = remainder/width: reduced before the division, whose
+// rounding would be a relative error of the exponential.
+template <class T>
+struct Stretched {
+  T n, r, remainder;
+
+  constexpr Stretched(T x, double width) {
+    const double bound = 89.0 * std::fabs(width);
+    // Narrower than any normal number it would have an infinite inverse.
+    const double inverse = 1.0 / std::copysign(std::fmax(std::fabs(width), 0x1p-126), width);
+    const double period = 0.693147180559945309 * width;
+    const double high = std::bit_cast<float>(std::bit_cast<uint32_t>(float(period)) & 0xffff8000u);
+    const T clamped = at_most(at_least(x, -bound), bound);
+    const T shift = T(12582912.0);
+    n = madd(clamped, T(1.44269504088896341 * inverse), shift) - shift;
+    remainder = madd(n, T(high - period), madd(n, T(-high), clamped));
+    r = remainder * T(inverse);
+  }
+};
+
 // (eʳ − 1 − r)/r² for |r| ≤ ln 2 / 2; with it eʳ has a relative error of 3e-9 before rounding.
 template <class T>
 constexpr T expm1_tail(T r) {
@@ -212,16 +232,29 @@ constexpr T expm1_times(T factor, T x) {
   }
 }
 
-// factor·(e^(high + low) − 1) for −160 ≤ high ≤ 89, in halves: 2ⁿ may overflow before the result.
+// factor·e^(x/width)
 template <class T>
-constexpr T expm1_times(T factor, Pair<T> x) {
+constexpr T exp_times(T factor, T x, double width) {
   if constexpr (kIsFloat<T>) {
-    const auto [n, r] = reduce(x);
-    const T scaled = scale_by_power_of_two(factor, n - T(1.0));
-    const T half = madd(scaled, growth(r), madd(T(-0.5), factor, scaled));
-    return half + half;
+    const Stretched<T> s(x, width);
+    return exp_times(factor, Reduced<T>{s.n, s.r});
   } else {
-    return factor * library_expm1(x.high + x.low);
+    return factor * library_exp(x / T(width));
+  }
+}
+
+// factor·width·(e^(x/width) − 1), which is factor·x near 0 without a rounding of x/width. In halves:
+// 2ⁿ may overflow before the result.
+template <class T>
+constexpr T expm1_times(T factor, T x, double width) {
+  if constexpr (kIsFloat<T>) {
+    const Stretched<T> s(x, width);
+    const T power = scale_by_power_of_two(T(1.0), s.n - T(1.0));
+    const T grown = madd(expm1_tail(s.r) * s.r, s.remainder, s.remainder);
+    const T half = madd(power, grown, T(width) * (power - T(0.5)));
+    return factor * (half + half);
+  } else {
+    return factor * T(width) * library_expm1(x / T(width));
   }
 }
 

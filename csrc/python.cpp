@@ -39,7 +39,7 @@ at::Tensor kept(const at::Tensor& input) {
 template <class A>
 void in_place(at::Tensor& input, const Parameters<A>& parameters) {
   if (!nothing_intercepts() || !is_plain(input) || torch::autograd::isFwGradDefined(input) ||
-      view_with_history(input)) {
+      view_with_history(input) || !input.is_non_overlapping_and_dense()) {
     input.copy_(Operator<A>::forward(kept(input), parameters));
     return;
   }
@@ -47,8 +47,7 @@ void in_place(at::Tensor& input, const Parameters<A>& parameters) {
   differentiable_in_place<A>(input, parameters);
 }
 
-// --- reading the arguments
-// ------------------------------------------------------------------------
+// --- reading the arguments ----------------------------------------------------------------------
 
 void check_count(const char* name, Py_ssize_t expected, Py_ssize_t count) {
   TORCH_CHECK_TYPE(count == expected, name, "(): expected ", expected, " arguments, but got ",
@@ -87,8 +86,7 @@ PyObject* without_gil(Compute compute) {
   return THPVariable_Wrap(std::move(result));
 }
 
-// --- the entry points
-// -----------------------------------------------------------------------------
+// --- the entry points ---------------------------------------------------------------------------
 
 template <class A>
 PyObject* entry(PyObject*, PyObject* const* arguments, Py_ssize_t count) {

@@ -16,21 +16,27 @@ struct ExponentialLinear {
 
   template <class T>
   constexpr T value(T x) const {
-    return where(x < T(0.0), expm1_times(T(scale * alpha), over_width(x)), T(scale) * x);
+    T left;
+    if constexpr (kStretched) {
+      left = expm1_times(T(scale * alpha / width), x, width);
+    } else {
+      left = expm1_times(T(scale * alpha), x);
+    }
+    return where(x < T(0.0), left, T(scale) * x);
   }
   template <class T>
   constexpr T slope(T x) const {
-    const T left = exp_times(T(scale * alpha / width), over_width(x));
+    const T left = left_exp(scale * alpha / width, x);
     return where(x <= T(0.0), left, T(scale));
   }
   template <class T>
   constexpr T curvature(T x) const {
-    const T left = exp_times(T(scale * alpha / width / width), over_width(x));
+    const T left = left_exp(scale * alpha / width / width, x);
     return where(x <= T(0.0), left, T(0.0));
   }
   template <class T>
   constexpr T slope_of_result(T y) const {
-    return where(y <= T(0.0), (y + T(scale * alpha)) * T(1.0 / width), T(scale));
+    return where(y <= T(0.0), over_width(y + T(scale * alpha)), T(scale));
   }
   template <class T>
   constexpr T curvature_of_result(T y) const {
@@ -38,20 +44,16 @@ struct ExponentialLinear {
   }
 
  private:
-  // x/width: in two parts, as an error in the exponent is a relative error of the power.
   template <class T>
-  constexpr auto over_width(T x) const {
-    if constexpr (!kStretched) {
-      return x;
-    } else if constexpr (kIsFloat<T>) {
-      const double wide = std::fabs(width);
-      const double inverse = std::fmax(std::fmin(1.0 / width, 1e38), -1e38);
-      const T clamped = at_most(at_least(x, -89.0 * wide), 89.0 * wide);
-      const auto product = exact_product(clamped, T(inverse));
-      return Pair<T>{product.high, madd(clamped, T(low_part<T>(inverse)), product.low)};
-    } else {
-      return Pair<T>{x / T(width), T(0.0)};
-    }
+  constexpr T over_width(T x) const {
+    if constexpr (kStretched) return x / T(width);
+    return x;
+  }
+  // factor·e^(x/width)
+  template <class T>
+  constexpr T left_exp(double factor, T x) const {
+    if constexpr (kStretched) return exp_times(T(factor), x, width);
+    return exp_times(T(factor), x);
   }
 };
 

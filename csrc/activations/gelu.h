@@ -122,6 +122,7 @@ struct GELUTanh {
   constexpr T value(T x) const {
     return over_one_plus_exp(x, minus_argument(x));  // −∞/∞ is NaN, as torch's
   }
+  // σ + x·σ'·u'; NaN at ±∞, as torch's.
   template <class T>
   constexpr T slope(T x) const {
     const T e = exp_times(T(1.0), minus_argument(abs(x)));
@@ -130,7 +131,7 @@ struct GELUTanh {
     const T complement = where(x < T(0.0), inverse, e * inverse);
     const T c = clamped(x);
     const T argument_slope = madd(T(3.0 * kCubic) * c, c, T(kLinear));
-    return sigma * madd(argument_slope * complement, x, T(1.0));
+    return madd(T(0.0), x, sigma * madd(argument_slope * complement, c, T(1.0)));
   }
   // σ'·(2u' + x(u'' + u'²(1 − 2σ)))
   template <class T>
