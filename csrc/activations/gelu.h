@@ -24,7 +24,7 @@ struct GELU {
     } else {
       tail = a * upper_tail(a);
     }
-    return madd(where(x < T(0.0), T(0.0), T(1.0)), x, -tail);
+    return where(x < T(0.0), T(0.0) * x, x) - tail;
   }
   // Φ(x) + x·φ(x), which is 1 less its value at −x; NaN at ±∞, as torch's.
   template <class T>
