@@ -41,6 +41,7 @@ template <Scalar T>
 constexpr T where(bool condition, T yes, T no) {
   return condition ? yes : no;
 }
+constexpr bool any(bool condition) { return condition; }
 template <Scalar T>
 constexpr T abs(T x) {
   return std::fabs(x);
@@ -57,12 +58,11 @@ template <Scalar T>
 constexpr T madd(T a, T b, T c) {
   return std::fma(a, b, c);
 }
-// One number for each quarter of an octave, four octaves in all. For u in [1, 16) entries 12 to 15
-// are those of [1, 2), 0 to 3 those of [2, 4), and so on: the lowest bits of the exponent and the
-// highest of the mantissa are the index.
+// Sixteen numbers; the index is four bits of u, from kLowest upwards.
 using Table = float[16];
+template <int kLowest>
 constexpr float lookup(const Table& table, float u) {
-  return table[(std::bit_cast<uint32_t>(u) >> 21) & 15];
+  return table[(std::bit_cast<uint32_t>(u) >> kLowest) & 15];
 }
 constexpr float scale_by_power_of_two(float x, float n) { return std::ldexp(x, int(n)); }
 // NaN stays NaN in both.
@@ -242,8 +242,8 @@ constexpr T exp_times(T factor, T x, double width) {
   }
 }
 
-// factor·width·(e^(x/width) − 1), which is factor·x near 0 without a rounding of x/width. In halves:
-// 2ⁿ may overflow before the result.
+// factor·width·(e^(x/width) − 1), which is factor·x near 0 without a rounding of x/width. In
+// halves: 2ⁿ may overflow before the result.
 template <class T>
 constexpr T expm1_times(T factor, T x, double width) {
   if constexpr (kIsFloat<T>) {

@@ -93,36 +93,40 @@ def nearly_float(f: Function, near: mpf) -> mpf:
         ulp = mpf(2) ** (bits - 24)
         return abs(f(x) / ulp - mp.nint(f(x) / ulp))
 
-    return min((near + mpf(i) / 1024 for i in range(-24, 25)), key=rest)
+    return min((near + mpf(i) / 1024 for i in range(-12, 13)), key=rest)
+
+
+def scaled_mills(s: mpf) -> mpf:
+    """a·mills(a) of s = 1/a²."""
+    a = 1 / sqrt(s)
+    return a * mills(a)
 
 
 def show_tail_pieces(degree: int) -> None:
-    """a·mills(a) around the centres of sixteen pieces of a + 1 in [1, 16), each octave in four.
+    """a·Φ(−a) around the centres of fifteen quarters, of [0, 3.75).
 
-    A row for the centres and one for each coefficient, in the order of `lookup` in math.h: 2 is the
-    first number whose index is 0. The first piece has its centre at 0, so that its constant is 0.
+    A row for the centres and one for each coefficient. The first piece has its centre at 0, so that
+    its constant is 0.
     """
 
     def tail(a: mpf) -> mpf:
-        return a * mills(a)
+        return a * erfc(a / sqrt(mpf(2))) / 2
 
-    columns, errors = [], []
-    for start in [mpf(2) ** k * (1 + mpf(j) / 4) for k in (1, 2, 3, 0) for j in range(4)]:
-        low, width = start - 1, mpf(2) ** mp.floor(mp.log(start, 2)) / 4
-        if low == 0:
-            coefficients, error = remez(mills, lambda h: 1 / mills(h), low, width, degree - 1, 6)
-            columns.append([mpf(0), mpf(0), *coefficients])
-        else:
-            centre = nearly_float(tail, low + width / 2)
-            coefficients, error = remez(
-                lambda h, c=centre: tail(c + h),
-                lambda h, c=centre: 1 / tail(c + h),
-                low - centre,
-                low + width - centre,
-                degree,
-                6,
-            )
-            columns.append([centre, *coefficients])
+    width = mpf(1) / 4
+    start, error = remez(
+        lambda h: erfc(h / sqrt(mpf(2))) / 2, lambda h: mpf(2), mpf(0), width, degree - 1
+    )
+    columns, errors = [[mpf(0), mpf(0), *start]], [error]
+    for piece in range(1, 15):
+        centre = nearly_float(tail, (piece + mpf(1) / 2) * width)
+        coefficients, error = remez(
+            lambda h, c=centre: tail(c + h),
+            lambda h, c=centre: 1 / tail(c + h),
+            piece * width - centre,
+            (piece + 1) * width - centre,
+            degree,
+        )
+        columns.append([centre, *coefficients])
         errors.append(error)
     print("tail pieces: errors " + ", ".join(mp.nstr(e, 2) for e in errors))
     for row in zip(*columns, strict=True):
@@ -142,4 +146,6 @@ if __name__ == "__main__":
         "mills_numerator",
         *remez(mills_numerator, lambda t: 1 / mills_numerator(t), mpf(-1), top, 9),
     )
-    show_tail_pieces(6)
+    show_tail_pieces(5)
+    low, high = 1 / mpf("14.9") ** 2, 1 / mpf("3.75") ** 2
+    show("scaled_mills", *remez(scaled_mills, lambda s: 1 / scaled_mills(s), low, high, 7))

@@ -67,6 +67,21 @@ struct Vec {
   }
 };
 
+// True in some lane.
+inline bool any(Mask<float> mask) {
+#if defined(__AVX512F__)
+  return _mm512_movepi32_mask(reinterpret_cast<__m512i>(mask.native)) != 0;
+#elif defined(__AVX2__)
+  return _mm256_movemask_ps(reinterpret_cast<__m256>(mask.native)) != 0;
+#elif defined(__SSE2__)
+  return _mm_movemask_ps(reinterpret_cast<__m128>(mask.native)) != 0;
+#else
+  bool result = false;
+  for (int lane = 0; lane < Vec<float>::kLanes; ++lane) result |= mask.native[lane] != 0;
+  return result;
+#endif
+}
+
 template <class To, class From>
 inline To bit_cast_lanes(From from) {
   static_assert(sizeof(To) == sizeof(From));
@@ -167,10 +182,11 @@ inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
 
 inline Vec<double> madd(Vec<double> a, Vec<double> b, Vec<double> c) { return a * b + c; }
 
-// table[(bits of u >> 21) & 15] in each lane; see math.h.
+// table[(bits of u >> kLowest) & 15] in each lane.
+template <int kLowest>
 inline Vec<float> lookup(const float (&table)[16], Vec<float> u) {
   using Bits = Mask<float>::Native;
-  const Bits index = bit_cast_lanes<Bits>(u.native) >> 21;
+  const Bits index = bit_cast_lanes<Bits>(u.native) >> kLowest;
 #if defined(__AVX512F__)
   return _mm512_maskz_permutexvar_ps(0xffff, bit_cast_lanes<__m512i>(index),
                                      _mm512_loadu_ps(table));
