@@ -9,7 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mpmath import atanh, cos, erfc, exp, expm1, linspace, lu_solve, matrix, mp, mpf, pi, sqrt, tanh
+from mpmath import (
+    atanh,
+    cos,
+    erfc,
+    exp,
+    expm1,
+    linspace,
+    log1p,
+    lu_solve,
+    matrix,
+    mp,
+    mpf,
+    pi,
+    sqrt,
+    tanh,
+)
 
 mp.dps = 40
 Function = Callable[[mpf], mpf]
@@ -96,41 +111,51 @@ def nearly_float(f: Function, near: mpf) -> mpf:
     return min((near + mpf(i) / 1024 for i in range(-12, 13)), key=rest)
 
 
+def show_pieces(name: str, f: Function, width: mpf, count: int, over_x: Function | None) -> None:
+    """f by polynomials of degree 5 around a centre in each of `count` pieces of [0, count·width).
+
+    A row for the centres and one for each coefficient. Where f(0) is 0, f(x)/x is given too: the
+    first piece has its centre at 0 then, so that its constant is 0.
+    """
+    columns, errors = [], []
+    for piece in range(count):
+        if piece == 0 and over_x:
+            higher, error = remez(over_x, lambda h: 1 / over_x(h), mpf(0), width, 4)
+            columns.append([mpf(0), mpf(0), *higher])
+        else:
+            centre = nearly_float(f, (piece + mpf(1) / 2) * width)
+            coefficients, error = remez(
+                lambda h, c=centre: f(c + h),
+                lambda h, c=centre: 1 / f(c + h),
+                piece * width - centre,
+                (piece + 1) * width - centre,
+                5,
+            )
+            columns.append([centre, *coefficients])
+        errors.append(error)
+    print(f"{name}: errors " + ", ".join(mp.nstr(e, 2) for e in errors))
+    for row in zip(*columns, strict=True):
+        print("  {" + ", ".join(mp.nstr(c, 10) for c in row) + "},")
+
+
 def scaled_mills(s: mpf) -> mpf:
     """a·mills(a) of s = 1/a²."""
     a = 1 / sqrt(s)
     return a * mills(a)
 
 
-def show_tail_pieces(degree: int) -> None:
-    """a·Φ(−a) around the centres of fifteen quarters, of [0, 3.75).
+def upper_tail(a: mpf) -> mpf:
+    """Φ(−a)."""
+    return erfc(a / sqrt(mpf(2))) / 2
 
-    A row for the centres and one for each coefficient. The first piece has its centre at 0, so that
-    its constant is 0.
-    """
 
-    def tail(a: mpf) -> mpf:
-        return a * erfc(a / sqrt(mpf(2))) / 2
+def upper_tail_by_tanh(a: mpf) -> mpf:
+    """σ(−u), gelu_tanh's approximation of it."""
+    return 1 / (1 + exp(2 * sqrt(2 / pi) * (a + mpf("0.044715") * a**3)))
 
-    width = mpf(1) / 4
-    start, error = remez(
-        lambda h: erfc(h / sqrt(mpf(2))) / 2, lambda h: mpf(2), mpf(0), width, degree - 1
-    )
-    columns, errors = [[mpf(0), mpf(0), *start]], [error]
-    for piece in range(1, 15):
-        centre = nearly_float(tail, (piece + mpf(1) / 2) * width)
-        coefficients, error = remez(
-            lambda h, c=centre: tail(c + h),
-            lambda h, c=centre: 1 / tail(c + h),
-            piece * width - centre,
-            (piece + 1) * width - centre,
-            degree,
-        )
-        columns.append([centre, *coefficients])
-        errors.append(error)
-    print("tail pieces: errors " + ", ".join(mp.nstr(e, 2) for e in errors))
-    for row in zip(*columns, strict=True):
-        print("  {" + ", ".join(mp.nstr(c, 10) for c in row) + "},")
+
+def softplus(x: mpf) -> mpf:
+    return log1p(exp(x))
 
 
 if __name__ == "__main__":
@@ -146,6 +171,9 @@ if __name__ == "__main__":
         "mills_numerator",
         *remez(mills_numerator, lambda t: 1 / mills_numerator(t), mpf(-1), top, 9),
     )
-    show_tail_pieces(5)
+    quarter = mpf(1) / 4
+    show_pieces("gelu", lambda a: a * upper_tail(a), quarter, 15, upper_tail)
     low, high = 1 / mpf("14.9") ** 2, 1 / mpf("3.75") ** 2
     show("scaled_mills", *remez(scaled_mills, lambda s: 1 / scaled_mills(s), low, high, 7))
+    show_pieces("gelu_tanh", lambda a: a * upper_tail_by_tanh(a), quarter, 14, upper_tail_by_tanh)
+    show_pieces("softplus", lambda a: softplus(-a), 2 * quarter, 16, None)

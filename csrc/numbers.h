@@ -1,0 +1,86 @@
+// What the maths asks of a number type, for scalars; cpu/vec.h has the same for SIMD vectors.
+//
+// Include this before the activations: scalars have no argument-dependent lookup, so their
+// `where`, `abs`, `madd`, … must already be visible. Everything is constexpr so that nvcc may
+// compile it for the device (--expt-relaxed-constexpr).
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+
+namespace activations_ext {
+
+// --- the number types -------------------------------------------------------------------------
+
+template <class T, class = void>
+struct NumberOf {
+  using type = T;
+};
+template <class T>
+struct NumberOf<T, std::void_t<typename T::Number>> {
+  using type = typename T::Number;
+};
+template <class T>
+constexpr bool kIsFloat = std::is_same_v<typename NumberOf<T>::type, float>;
+
+template <class T>
+constexpr T infinity() {
+  return T(std::numeric_limits<double>::infinity());
+}
+
+// --- what cpu/vec.h has for vectors, for scalars ------------------------------------------------
+
+template <class T>
+concept Scalar = std::is_floating_point_v<T>;
+
+template <Scalar T>
+constexpr T where(bool condition, T yes, T no) {
+  return condition ? yes : no;
+}
+constexpr bool any(bool condition) { return condition; }
+template <Scalar T>
+constexpr T abs(T x) {
+  return std::fabs(x);
+}
+template <Scalar T>
+constexpr T copysign(T magnitude, T sign) {
+  return std::copysign(magnitude, sign);
+}
+template <Scalar T>
+constexpr T fma(T a, T b, T c) {
+  return std::fma(a, b, c);
+}
+template <Scalar T>
+constexpr T madd(T a, T b, T c) {
+  return std::fma(a, b, c);
+}
+// Sixteen numbers; the index is four bits of u, from kLowest upwards.
+using Table = float[16];
+template <int kLowest>
+constexpr float lookup(const Table& table, float u) {
+  return table[(std::bit_cast<uint32_t>(u) >> kLowest) & 15];
+}
+constexpr float scale_by_power_of_two(float x, float n) { return std::ldexp(x, int(n)); }
+// NaN stays NaN in both.
+template <Scalar T>
+constexpr T at_least(T x, double low) {
+  return x < T(low) ? T(low) : x;
+}
+template <Scalar T>
+constexpr T at_most(T x, double high) {
+  return x > T(high) ? T(high) : x;
+}
+// The C library's functions, for number types without polynomials here.
+constexpr double library_exp(double x) { return std::exp(x); }
+constexpr double library_expm1(double x) { return std::expm1(x); }
+constexpr double library_log1p(double x) { return std::log1p(x); }
+constexpr double library_erfc(double x) { return std::erfc(x); }
+
+// x·eˣ is 0 for every x below.
+template <class T>
+constexpr double kUnderflow = kIsFloat<T> ? -120.0 : -760.0;
+
+}  // namespace activations_ext
