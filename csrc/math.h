@@ -18,16 +18,19 @@ constexpr T polynomial(T x, double c0, C... higher) {
   }
 }
 
-// A function of a ≥ 0 by a polynomial on each of sixteen pieces, which are `width` = 2ᵏ wide: the
-// rows are the pieces' centres, then the coefficients. Centres are chosen so that the constant is
-// almost a float; the result is little worse than rounded once.
-template <class T, std::size_t kRows>
-constexpr T piecewise(const Table (&rows)[kRows], double width, T a) {
+// A function of 0 ≤ a < limit by a polynomial on each of up to sixteen pieces, which are `width` =
+// 2ᵏ wide, and far() beyond. The rows are the pieces' centres, then the coefficients. Centres are
+// chosen so that the constant is almost a float: the result is little worse than rounded once.
+template <class T, std::size_t kRows, class Far>
+constexpr T piecewise(const Table (&rows)[kRows], double width, double limit, T a, Far far) {
   const T piece = a + T(16.0 * width);  // the highest four bits of its mantissa count the pieces
   const T h = a - lookup<19>(rows[0], piece);
   T result = lookup<19>(rows[kRows - 1], piece);
   for (std::size_t row = kRows - 2; row > 0; --row)
     result = madd(result, h, lookup<19>(rows[row], piece));
+  // Few numbers are that large: mostly a whole vector has none.
+  const auto is_far = a >= T(limit);
+  if (any(is_far)) result = where(is_far, far(), result);
   return result;
 }
 
@@ -217,7 +220,7 @@ constexpr T one_plus_exp(Reduced<T> x) {
   return madd(power, growth(x.r), power + T(1.0));
 }
 
-// numerator/(1 + eˣ) for −160 ≤ x ≤ 160, x a T or a Pair<T>
+// numerator/(1 + eˣ) for a T x ≥ −160 or a Pair<T> with −160 ≤ high ≤ 160
 template <class T, class X>
 constexpr T over_one_plus_exp(T numerator, X x) {
   if constexpr (kIsFloat<T>) {
@@ -235,13 +238,6 @@ constexpr T over_one_plus_exp(T numerator, X x) {
     return where(whole > T(0.0), numerator * e, numerator) / (e + T(1.0));
   }
 }
-// The same for any number x.
-template <class T>
-constexpr T over_one_plus_exp_of_any(T numerator, T x) {
-  const double limit = kIsFloat<T> ? 160.0 : 800.0;
-  return over_one_plus_exp(numerator, at_most(at_least(x, -limit), limit));
-}
-
 // log(1 + e) for 0 ≤ e ≤ 1. With s = e/(2 + e) it is 2·atanh(s) = e − s·(e − s²·tail(s²)).
 template <class T>
 constexpr T log1p_unit(T e) {
@@ -260,54 +256,52 @@ constexpr T log1p_unit(T e) {
 // 1/(1 + e⁻ˣ)
 template <class T>
 constexpr T logistic(T x) {
-  return over_one_plus_exp_of_any(T(1.0), -x);
-}
-
-// log(1 + e⁻ᵃ) for 0 ≤ a < 8
-template <class T>
-constexpr T near_log1p_exp_minus(T a) {
-  constexpr Table kPieces[] = {
-      {0.240234375, 0.7490234375, 1.240234375, 1.751953125, 2.258789063, 2.75, 3.25, 3.759765625,
-       4.2578125, 4.749023438, 5.259765625, 5.76171875, 6.249023438, 6.748046875, 7.259765625,
-       7.758789063},
-      {0.5802267834, 0.3871844125, 0.2541121556, 0.1599352351, 0.0993718496, 0.06196758882,
-       0.03804137171, 0.02302214324, 0.01405400702, 0.008622864335, 0.005183067228, 0.003140762943,
-       0.001930475717, 0.001172481117, 0.0007030256727, 0.000426882183},
-      {-0.4402285744, -0.3210341279, -0.2243952038, -0.1478010246, -0.09459402887, -0.06008665052,
-       -0.037326887, -0.02275915569, -0.01395571039, -0.008585793668, -0.005169658327,
-       -0.003135835953, -0.001928613438, -0.001171793955, -0.0007027786114, -0.0004267910814},
-      {0.1232130582, 0.1089854999, 0.08702128306, 0.06297827304, 0.0428231802, 0.02823817613,
-       0.01796678762, 0.01112056194, 0.006880448755, 0.004256019813, 0.002571453161, 0.001562992602,
-       0.0009624415299, 0.0005852070734, 0.0003511402561, 0.000213303178},
-      {-0.004911195711, -0.01300289765, -0.01598799683, -0.01478701357, -0.01157397532,
-       -0.008281549969, -0.005541865287, -0.003538120825, -0.002229468006, -0.00139433956,
-       -0.0008482823513, -0.0005177228013, -0.00031958369, -0.0001946169459, -0.0001168811441,
-       -7.103991215e-5},
-      {-0.004886105911, -0.002791102698, -0.0003336418196, 0.001267649659, 0.001727088756,
-       0.001553484655, 0.001174772052, 0.0008041744544, 0.0005271220116, 0.0003373856713,
-       0.0002082433909, 0.0001281743758, 7.951264231e-5, 4.857106929e-5, 2.922792063e-5,
-       1.778468177e-5},
-      {0.0004993485533, 0.001042344911, 0.0008545753724, 0.0003773868201, 2.052908675e-5,
-       -0.000132666005, -0.0001569249885, -0.0001299397316, -9.333008619e-5, -6.237279811e-5,
-       -4.005230406e-5, -2.51333214e-5, -1.555857498e-5, -9.553626407e-6, -5.837831627e-6,
-       -3.556800209e-6}};
-  return piecewise(kPieces, 0.5, a);
+  return over_one_plus_exp(T(1.0), at_least(-x, -160.0));
 }
 
 // log(1 + eˣ) = max(x, 0) + log(1 + e^(−|x|))
 template <class T>
 constexpr T log1p_exp(T x) {
   const T a = abs(x);
+  const auto far = [a] { return log1p_unit(exp(-a)); };
   T tail;
   if constexpr (kIsFloat<T>) {
-    tail = near_log1p_exp_minus(a);
-    // Few numbers are that large: mostly a whole vector has none.
-    const auto is_far = a >= T(8.0);
-    if (any(is_far)) tail = where(is_far, log1p_unit(exp(-a)), tail);
+    constexpr Table kPieces[] = {
+        {0.240234375, 0.7490234375, 1.240234375, 1.751953125, 2.258789063, 2.75, 3.25, 3.759765625,
+         4.2578125, 4.749023438, 5.259765625, 5.76171875, 6.249023438, 6.748046875, 7.259765625,
+         7.758789063},
+        {0.5802267834, 0.3871844125, 0.2541121556, 0.1599352351, 0.0993718496, 0.06196758882,
+         0.03804137171, 0.02302214324, 0.01405400702, 0.008622864335, 0.005183067228,
+         0.003140762943, 0.001930475717, 0.001172481117, 0.0007030256727, 0.000426882183},
+        {-0.4402285744, -0.3210341279, -0.2243952038, -0.1478010246, -0.09459402887, -0.06008665052,
+         -0.037326887, -0.02275915569, -0.01395571039, -0.008585793668, -0.005169658327,
+         -0.003135835953, -0.001928613438, -0.001171793955, -0.0007027786114, -0.0004267910814},
+        {0.1232130582, 0.1089854999, 0.08702128306, 0.06297827304, 0.0428231802, 0.02823817613,
+         0.01796678762, 0.01112056194, 0.006880448755, 0.004256019813, 0.002571453161,
+         0.001562992602, 0.0009624415299, 0.0005852070734, 0.0003511402561, 0.000213303178},
+        {-0.004911195711, -0.01300289765, -0.01598799683, -0.01478701357, -0.01157397532,
+         -0.008281549969, -0.005541865287, -0.003538120825, -0.002229468006, -0.00139433956,
+         -0.0008482823513, -0.0005177228013, -0.00031958369, -0.0001946169459, -0.0001168811441,
+         -7.103991215e-5},
+        {-0.004886105911, -0.002791102698, -0.0003336418196, 0.001267649659, 0.001727088756,
+         0.001553484655, 0.001174772052, 0.0008041744544, 0.0005271220116, 0.0003373856713,
+         0.0002082433909, 0.0001281743758, 7.951264231e-5, 4.857106929e-5, 2.922792063e-5,
+         1.778468177e-5},
+        {0.0004993485533, 0.001042344911, 0.0008545753724, 0.0003773868201, 2.052908675e-5,
+         -0.000132666005, -0.0001569249885, -0.0001299397316, -9.333008619e-5, -6.237279811e-5,
+         -4.005230406e-5, -2.51333214e-5, -1.555857498e-5, -9.553626407e-6, -5.837831627e-6,
+         -3.556800209e-6}};
+    tail = piecewise(kPieces, 0.5, 8.0, a, far);
   } else {
-    tail = log1p_unit(exp(-a));
+    tail = far();
   }
   return at_least(x, 0.0) + tail;
+}
+
+// x·F(x) of x and |x|·F(−|x|), where F(x) + F(−x) = 1; NaN at −∞, as torch's.
+template <class T>
+constexpr T gated(T x, T tail) {
+  return where(x < T(0.0), T(0.0) * x, x) - tail;
 }
 
 // (x − tanh x)/x³ of z = x² for |x| ≤ 1 is kTanhDeficit + z·tail(z).

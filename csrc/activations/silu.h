@@ -15,7 +15,7 @@ struct SiLU {
 
   template <class T>
   constexpr T value(T x) const {
-    return over_one_plus_exp_of_any(x, -x);  // −∞/∞ is NaN, as torch's
+    return over_one_plus_exp(x, at_least(-x, -160.0));  // −∞/∞ is NaN, as torch's
   }
   template <class T>
   constexpr T slope(T x) const {
