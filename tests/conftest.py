@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
+
+# Inductor's cache does not tell one ATEN_CPU_CAPABILITY from another (torch 2.13): code generated for
+# AVX2, found again and compiled with AVX-512, writes beyond the end of its buffers.
+_cache = tempfile.TemporaryDirectory(prefix="inductor-")
+os.environ["TORCHINDUCTOR_CACHE_DIR"] = _cache.name
 
 
 @pytest.fixture(autouse=True)
