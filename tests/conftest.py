@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-# Inductor's cache does not tell one ATEN_CPU_CAPABILITY from another (torch 2.13): code generated for
+# Inductor's cache does not tell one ATEN_CPU_CAPABILITY from another (torch 2.13): code made for
 # AVX2, found again and compiled with AVX-512, writes beyond the end of its buffers.
 _cache = tempfile.TemporaryDirectory(prefix="inductor-")
 os.environ["TORCHINDUCTOR_CACHE_DIR"] = _cache.name
