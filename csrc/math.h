@@ -28,8 +28,9 @@ constexpr T piecewise(const Table (&rows)[kRows], double width, double limit, T 
   T result = lookup<19>(rows[kRows - 1], piece);
   for (std::size_t row = kRows - 2; row > 0; --row)
     result = madd(result, h, lookup<19>(rows[row], piece));
-  // Few numbers are that large: mostly a whole vector has none.
-  const auto is_far = a >= T(limit);
+  // Few numbers are that large: mostly a whole vector has none. `piece` is compared, not a, as a
+  // number just below the limit is rounded up to what counts as the next piece.
+  const auto is_far = piece >= T(16.0 * width + limit);
   if (any(is_far)) result = where(is_far, far(), result);
   return result;
 }
@@ -175,6 +176,17 @@ constexpr T exp(T x) {
   return exp_times(T(1.0), x);
 }
 
+// e⁻ᵃ for a ≥ 0
+template <class T>
+constexpr T decay(T a) {
+  if constexpr (kIsFloat<T>) {
+    const auto [n, r] = reduce(at_least(-a, -160.0));
+    return scale_by_power_of_two(growth(r) + T(1.0), n);
+  } else {
+    return library_exp(-a);
+  }
+}
+
 // factor·(eˣ − 1) for x ≤ 0, with full relative accuracy near 0: factor·(2ⁿ(eʳ − 1) + (2ⁿ − 1)).
 template <class T>
 constexpr T expm1_times(T factor, T x) {
@@ -263,7 +275,7 @@ constexpr T logistic(T x) {
 template <class T>
 constexpr T log1p_exp(T x) {
   const T a = abs(x);
-  const auto far = [a] { return log1p_unit(exp(-a)); };
+  const auto far = [a] { return log1p_unit(decay(a)); };
   T tail;
   if constexpr (kIsFloat<T>) {
     constexpr Table kPieces[] = {
@@ -304,14 +316,6 @@ constexpr T gated(T x, T tail) {
   return where(x < T(0.0), T(0.0) * x, x) - tail;
 }
 
-// (x − tanh x)/x³ of z = x² for |x| ≤ 1 is kTanhDeficit + z·tail(z).
-constexpr double kTanhDeficit = 0.3333333316;
-template <class T>
-constexpr T tanh_deficit_tail(T z) {
-  return polynomial(z, -0.133333107, 0.05396342095, -0.02182958545, 0.008697950942, -0.003206953508,
-                    0.0009236091573, -0.0001428239272);
-}
-
 // 1 − tanh(a) for a ≥ 0
 template <class T>
 constexpr T tanh_complement(T a) {
@@ -321,10 +325,35 @@ constexpr T tanh_complement(T a) {
 template <class T>
 constexpr T hyperbolic_tangent(T x) {
   if constexpr (kIsFloat<T>) {
+    constexpr Table kPieces[] = {
+        {0.0, 0.3740234375, 0.626953125, 0.8671875, 1.126953125, 1.38671875, 1.619140625, 1.8828125,
+         2.125, 2.36328125, 2.624023438, 2.864257813, 3.123046875, 3.381835938, 3.633789063,
+         3.881835938},
+        {0.0, 0.3575059483, 0.5559506385, 0.6999423513, 0.809973896, 0.8824468883, 0.9244994503,
+         0.9547415999, 0.9718727459, 0.9824417823, 0.9895394443, 0.9935172798, 0.9961314778,
+         0.997692704, 0.9986053733, 0.9991505738},
+        {1.000000005, 0.8721895022, 0.6909188996, 0.5100807094, 0.3439422867, 0.2212874878,
+         0.1453007652, 0.08846847692, 0.05546336562, 0.03480814446, 0.02081168817, 0.01292341482,
+         0.00772207898, 0.004609268379, 0.00278730842, 0.001698130879},
+        {-1.556921186e-6, -0.3118129243, -0.3841168802, -0.3570270556, -0.2785842755, -0.195274421,
+         -0.1343304875, -0.08446452884, -0.05390333315, -0.03419697526, -0.02059398622,
+         -0.01283963527, -0.007692205842, -0.004598633646, -0.002783421342, -0.00169668853},
+        {-0.3332595601, -0.179257536, -0.01676252597, 0.07986913208, 0.1109991155, 0.09855766199,
+         0.07575547061, 0.05115253961, 0.03389945871, 0.02199382093, 0.01344131054, 0.008448576931,
+         0.005088406225, 0.00305159013, 0.001850430284, 0.00112919949},
+        {-0.001282746392, 0.1680172013, 0.1373711152, 0.06309704754, 0.002955942505, -0.02188741244,
+         -0.02525667248, -0.02068389915, -0.01497822848, -0.01020871459, -0.006436084421,
+         -0.004114084526, -0.002504683502, -0.001511630625, -0.0009200074359, -0.0005626606747},
+        {0.1434851102, 0.01940848014, -0.0546214829, -0.05915011075, -0.03182202865,
+         -0.008741728121, 0.001249929126, 0.004631629979, 0.004481055717, 0.003471915739,
+         0.002353580193, 0.001560760765, 0.0009724803458, 0.0005947449024, 0.0003647254093,
+         0.0002240774773},
+        {-0.03756498431, -0.06910077346, -0.02436643951, 0.01285287045, 0.0184662828, 0.01098322677,
+         0.00412603714, 0.0006536113706, -0.0005587446557, -0.0007634784412, -0.0006373813353,
+         -0.0004550364866, -0.0003021735497, -0.0001931370777, -0.0001208223896, -7.464748582e-5}};
     const T a = abs(x);
-    const T z = x * x;
-    const T near = madd(-a * z, madd(tanh_deficit_tail(z), z, T(kTanhDeficit)), a);
-    return copysign(where(a < T(1.0), near, T(1.0) - tanh_complement(a)), x);
+    const auto far = [a] { return T(1.0) - tanh_complement(a); };
+    return copysign(piecewise(kPieces, 0.25, 4.0, a, far), x);
   } else {
     const T e = library_expm1(T(-2.0) * abs(x));
     return copysign(e / (e + T(2.0)), x);
@@ -334,7 +363,7 @@ constexpr T hyperbolic_tangent(T x) {
 // σ'(x) = e/(1 + e)², e = e^(−|x|)
 template <class T>
 constexpr T logistic_slope(T x) {
-  const T e = exp(-abs(x));
+  const T e = decay(abs(x));
   const T inverse = T(1.0) / (e + T(1.0));
   return e * inverse * inverse;
 }

@@ -111,25 +111,38 @@ def nearly_float(f: Function, near: mpf) -> mpf:
     return min((near + mpf(i) / 1024 for i in range(-12, 13)), key=rest)
 
 
-def show_pieces(name: str, f: Function, width: mpf, count: int, over_x: Function | None) -> None:
-    """f by polynomials of degree 5 around a centre in each of `count` pieces of [0, count·width).
+def show_pieces(
+    name: str,
+    f: Function,
+    width: mpf,
+    count: int,
+    over_x: Function | None,
+    degree: int = 5,
+    floor: float = 0.0,
+) -> None:
+    """f by polynomials around a centre in each of `count` pieces of [0, count·width).
 
     A row for the centres and one for each coefficient. Where f(0) is 0, f(x)/x is given too: the
-    first piece has its centre at 0 then, so that its constant is 0.
+    first piece has its centre at 0 then, so that its constant is 0. Errors are relative to |f|, but
+    to no less than `floor`.
     """
+
+    def size(x: mpf) -> mpf:
+        return max(abs(f(x)), mpf(floor))
+
     columns, errors = [], []
     for piece in range(count):
         if piece == 0 and over_x:
-            higher, error = remez(over_x, lambda h: 1 / over_x(h), mpf(0), width, 4)
+            higher, error = remez(over_x, lambda h: 1 / over_x(h), mpf(0), width, degree - 1)
             columns.append([mpf(0), mpf(0), *higher])
         else:
             centre = nearly_float(f, (piece + mpf(1) / 2) * width)
             coefficients, error = remez(
                 lambda h, c=centre: f(c + h),
-                lambda h, c=centre: 1 / f(c + h),
+                lambda h, c=centre: 1 / size(c + h),
                 piece * width - centre,
                 (piece + 1) * width - centre,
-                5,
+                degree,
             )
             columns.append([centre, *coefficients])
         errors.append(error)
@@ -152,6 +165,11 @@ def upper_tail(a: mpf) -> mpf:
 def upper_tail_by_tanh(a: mpf) -> mpf:
     """σ(−u), gelu_tanh's approximation of it."""
     return 1 / (1 + exp(2 * sqrt(2 / pi) * (a + mpf("0.044715") * a**3)))
+
+
+def gelu_slope_tail(a: mpf) -> mpf:
+    """Φ(−a) − a·φ(a)."""
+    return upper_tail(a) - a * exp(-a * a / 2) / sqrt(2 * pi)
 
 
 def softplus(x: mpf) -> mpf:
@@ -177,3 +195,5 @@ if __name__ == "__main__":
     show("scaled_mills", *remez(scaled_mills, lambda s: 1 / scaled_mills(s), low, high, 7))
     show_pieces("gelu_tanh", lambda a: a * upper_tail_by_tanh(a), quarter, 14, upper_tail_by_tanh)
     show_pieces("softplus", lambda a: softplus(-a), 2 * quarter, 16, None)
+    show_pieces("gelu's slope", gelu_slope_tail, quarter, 15, None, floor=0.05)
+    show_pieces("tanh", tanh, quarter, 16, lambda x: tanh(x) / x if x else mpf(1), degree=6)

@@ -55,6 +55,14 @@ def special_values(case: Case, dtype: torch.dtype) -> Tensor:
     return both.to(dtype)
 
 
+def seams() -> Tensor:
+    """The multiples of 1/8 up to 128 and the floats beside them: where one approximation may take
+    over from another."""
+    at = torch.arange(1, 1025) / 8
+    both = torch.cat([at.nextafter(torch.tensor(0.0)), at, at.nextafter(torch.tensor(math.inf))])
+    return torch.cat([both, -both])
+
+
 def reference_error(input: Tensor) -> Tensor:
     """How far torch's float64 functions are from the truth: gelu's 1 + erf(x) loses every digit
     in the tail, which is an error of one float64 ULP of x."""
@@ -70,7 +78,7 @@ HELD = {"mish": 3.3}
 def test_float32_is_within_two_ulp(case: Case) -> None:
     """Of torch's float64 function, or no worse than torch's float32 where that is above. Where
     torch loses every digit (test_accuracy_tails.py), that is no excuse."""
-    input = sample(COUNT)
+    input = torch.cat([sample(COUNT), seams()])
     exact, slack = case.reference(input.double()), reference_error(input)
     torchs = ulp_errors(case.reference(input), exact, slack).max().item()
     limit = HELD.get(case.name, torchs if 2 < torchs < 100 else 2.0)
@@ -104,8 +112,8 @@ def test_sixteen_bits_are_the_nearest(case: Case, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_gradient_equals_torch(case: Case, dtype: torch.dtype) -> None:
     """Under a grad_output that differs in every element."""
-    input = sample(COUNT, dtype)
-    grad_output = sample(COUNT, dtype, seed=1).clamp(-100, 100)
+    input = torch.cat([sample(COUNT, dtype), seams().to(dtype)])
+    grad_output = sample(input.numel(), dtype, seed=1).clamp(-100, 100)
     result = gradient(case, input, grad_output).double()
     exact = input.double()
     expected = gradient(case.differentiable_reference, exact, grad_output.double())

@@ -22,12 +22,7 @@ struct GELU {
   template <class T>
   constexpr T slope(T x) const {
     const T a = clamped(x);
-    T tail;  // Φ(−a) − a·φ(a)
-    if constexpr (kIsFloat<T>) {
-      tail = exp_minus_half_square_times(madd(T(-kPeak), a, mills_ratio(a)), a);
-    } else {
-      tail = upper_tail(a) - exp_minus_half_square_times(T(kPeak) * a, a);
-    }
+    const T tail = slope_tail(a);
     return madd(T(0.0), x, where(x < T(0.0), tail, T(1.0) - tail));
   }
   // φ(x)·(2 − x²)
@@ -89,6 +84,39 @@ struct GELU {
       return a * upper_tail(a);
     }
   }
+  // Φ(−a) − a·φ(a)
+  template <class T>
+  static constexpr T slope_tail(T a) {
+    if constexpr (kIsFloat<T>) {
+      constexpr Table kPieces[] = {
+          {0.1181640625, 0.3857421875, 0.63671875, 0.8759765625, 1.131835938, 1.373046875, 1.625,
+           1.87109375, 2.127929688, 2.364257813, 2.625976563, 2.866210938, 3.115234375, 3.375976563,
+           3.626953125},
+          {0.4061561527, 0.2069885161, 0.05474680864, -0.04758874939, -0.1091151682, -0.1285421707,
+           -0.1210434077, -0.09898466725, -0.07155650183, -0.04861879344, -0.02900780341,
+           -0.01672983704, -0.008787338464, -0.00414491477, -0.001869987882},
+          {-0.786802024, -0.6855722779, -0.5194276623, -0.3350661233, -0.1511576695, -0.01783426361,
+           0.06825107375, 0.104005813, 0.1048191398, 0.08753441661, 0.06213493366, 0.04078142178,
+           0.02400598012, 0.01256131027, 0.006192204092},
+          {0.09329760606, 0.2750796355, 0.3727691633, 0.3848633138, 0.3235094359, 0.2256557204,
+           0.1176722905, 0.0323497198, -0.02329520155, -0.04582496001, -0.04825488243,
+           -0.03963749317, -0.02768605671, -0.01669082054, -0.009216090323},
+          {0.2576606424, 0.1839785055, 0.07202551149, -0.03544431093, -0.116553236, -0.1461681951,
+           -0.1333754372, -0.09527104492, -0.04970728567, -0.01578123913, 0.006940403362,
+           0.01528935941, 0.01570587436, 0.01205646348, 0.007861075742},
+          {-0.0346410362, -0.09706329096, -0.1179457367, -0.1003496405, -0.05497583275,
+           -0.0074343508, 0.02911387139, 0.04435740623, 0.04143821776, 0.02938981665, 0.01435454319,
+           0.00388370361, -0.002147808517, -0.00420833199, -0.003878928447},
+          {-0.05635775102, -0.03386999351, -0.0005804375201, 0.02703200566, 0.04026651545,
+           0.03603053007, 0.02081293648, 0.003994894445, -0.007575511443, -0.0118074706,
+           -0.01047894468, -0.00666007806, -0.002900335719, -0.0004092576779, 0.0007272548489}};
+      return piecewise(kPieces, 0.25, 3.75, a, [a] {
+        return exp_minus_half_square_times(madd(T(-kPeak), a, mills_ratio(a)), a);
+      });
+    } else {
+      return upper_tail(a) - exp_minus_half_square_times(T(kPeak) * a, a);
+    }
+  }
   // a·Φ(−a) for 3.75 ≤ a < 15: e^(−a²/2) times a·m(a), which is a polynomial of 1/a².
   template <class T>
   static constexpr T far_tail(T a) {
@@ -121,11 +149,11 @@ struct GELUTanh {
   constexpr T slope(T x) const {
     const T e = exp_times(T(1.0), minus_argument(abs(x)));
     const T inverse = T(1.0) / (e + T(1.0));
-    const T sigma = where(x < T(0.0), e * inverse, inverse);
-    const T complement = where(x < T(0.0), inverse, e * inverse);
+    const T tail = e * inverse;  // σ(−|u|)
+    const T sigma = where(x < T(0.0), tail, inverse);
     const T c = clamped(x);
     const T argument_slope = madd(T(3.0 * kCubic) * c, c, T(kLinear));
-    return madd(T(0.0), x, sigma * madd(argument_slope * complement, c, T(1.0)));
+    return madd(T(0.0), x, madd(argument_slope * c * tail, inverse, sigma));
   }
   // σ'·(2u' + x(u'' + u'²(1 − 2σ)))
   template <class T>

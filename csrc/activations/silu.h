@@ -19,11 +19,10 @@ struct SiLU {
   }
   template <class T>
   constexpr T slope(T x) const {
-    const T e = exp(-abs(x));
+    const T e = decay(abs(x));
     const T inverse = T(1.0) / (e + T(1.0));
-    const T sigma = where(x < T(0.0), e * inverse, inverse);
-    const T complement = where(x < T(0.0), inverse, e * inverse);
-    return sigma * (T(1.0) + x * complement);
+    const T tail = e * inverse;  // σ(−|x|)
+    return madd(x * tail, inverse, where(x < T(0.0), tail, inverse));
   }
   template <class T>
   constexpr T curvature(T x) const {
