@@ -36,6 +36,17 @@ COLUMNS = (
     "met",
 )
 
+DERIVED = (
+    "ratio",
+    "ratio_huge_pages",
+    "gigabytes_per_second",
+    "fraction_of_copy",
+    "target",
+    "target_huge_pages",
+    "met",
+)
+"""What of a row is written to JSON beside the measured fields."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -99,9 +110,7 @@ class Row:
 
     def as_json(self) -> dict[str, Any]:
         """The measured numbers and what follows from them."""
-        derived = ("ratio", "ratio_huge_pages", "gigabytes_per_second", "fraction_of_copy")
-        derived += ("target", "target_huge_pages", "met")
-        return {**asdict(self), **{name: getattr(self, name) for name in derived}}
+        return {**asdict(self), **{name: getattr(self, name) for name in DERIVED}}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Row:
@@ -289,7 +298,9 @@ def draw(path: Path, points: Sequence[Point], facts: dict[str, Any]) -> None:
             ("-", name, [point.ours for point in chosen]),
             ("--", None, [point.torch for point in chosen]),
         ):
-            rates = [point.bytes_moved / time / 1e9 for point, time in zip(chosen, times)]
+            rates = [
+                point.bytes_moved / time / 1e9 for point, time in zip(chosen, times, strict=True)
+            ]
             axes.plot(sizes, rates, style, color=color, label=label, marker=".")
     copies = {point.size: point.bytes_moved / point.copy / 1e9 for point in points}
     axes.plot(list(copies), list(copies.values()), "k-", linewidth=2, label="copy")

@@ -15,7 +15,8 @@ template <class A>
 struct BackwardNode : SavingNode<BackwardNode<A>, kArity<A>, 1, 1> {
   std::string name() const override { return std::string(A::kName) + "_backward"; }
 
-  static variable_list gradients(at::Tensor grad_output, const typename BackwardNode::Arguments& of) {
+  static variable_list gradients(at::Tensor grad_output,
+                                 const typename BackwardNode::Arguments& of) {
     const at::Tensor& saved = of.saved[0];
     if (may_overwrite(grad_output, saved)) {
       const A activation = make<A>(of.parameters);
@@ -31,7 +32,8 @@ template <class A>
 struct DoubleBackwardNode : SavingNode<DoubleBackwardNode<A>, kArity<A>, 2, 2> {
   std::string name() const override { return std::string(A::kName) + "_double_backward"; }
 
-  static variable_list gradients(at::Tensor grad, const typename DoubleBackwardNode::Arguments& of) {
+  static variable_list gradients(at::Tensor grad,
+                                 const typename DoubleBackwardNode::Arguments& of) {
     const auto& [saved, grad_output] = of.saved;
     variable_list result(2);
     if (of.needed[0]) result[0] = Operator<A>::backward(grad, saved, of.parameters);

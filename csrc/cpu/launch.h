@@ -37,7 +37,8 @@ void advise_huge_pages(const at::Tensor& fresh);
 // Both can be walked as flat memory, element by element.
 bool same_dense_layout(const at::Tensor& a, const at::Tensor& b);
 
-// Whose layout torch's pointwise operators give their result: the gradient's, unless it is expanded.
+// Whose layout torch's pointwise operators give their result: the gradient's, unless it is
+// expanded.
 const at::Tensor& layout_of(const at::Tensor& grad_output, const at::Tensor& saved);
 
 // A new tensor laid out like that; `b` is undefined for one input.
