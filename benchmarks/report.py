@@ -1,4 +1,9 @@
-"""The benchmark's rows as a table on the terminal, Markdown, JSON and a picture."""
+"""The benchmark's rows as a table on the terminal, Markdown, JSON and a picture.
+
+    python -m benchmarks.report benchmarks/results/speed.json
+
+prints the README's table.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
@@ -17,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 import activations_ext
-from benchmarks.targets import target
+from benchmarks.targets import BACKWARD, BOTH, FORWARD, INPLACE, target
 
 COLUMNS = (
     "activation",
@@ -36,6 +42,18 @@ COLUMNS = (
     "met",
 )
 
+OVERVIEW = (
+    ("4K forward", 2**12, "float32", FORWARD),
+    ("4K both", 2**12, "float32", BOTH),
+    ("1M forward", 2**20, "float32", FORWARD),
+    ("1M backward", 2**20, "float32", BACKWARD),
+    ("1M bf16 forward", 2**20, "bfloat16", FORWARD),
+    ("1M bf16 backward", 2**20, "bfloat16", BACKWARD),
+    ("32M forward", 2**25, "float32", FORWARD),
+    ("32M backward", 2**25, "float32", BACKWARD),
+    ("32M in place", 2**25, "float32", INPLACE),
+)
+"""The README's columns."""
 DERIVED = (
     "ratio",
     "ratio_huge_pages",
@@ -254,6 +272,24 @@ def speedups(rows: Sequence[Row], size: int) -> str:
     return markdown_table(["", *(f"{dtype} {mode}" for dtype, mode in columns)], lines)
 
 
+def overview(rows: Sequence[Row]) -> str:
+    """One line an activation: torch's time over ours in the columns that matter most."""
+    by_key = {row.key: row for row in rows}
+    lines = []
+    for name in dict.fromkeys(row.name for row in rows):
+        line = [name]
+        for _, size, dtype, mode in OVERVIEW:
+            row = by_key.get((name, mode, dtype, size))
+            if row is None:
+                line.append("")
+            elif row.ratio_huge_pages is None:
+                line.append(f"{row.ratio:.1f}")
+            else:
+                line.append(f"{row.ratio:.1f} ({row.ratio_huge_pages:.1f})")
+        lines.append(line)
+    return markdown_table(["", *(column[0] for column in OVERVIEW)], lines)
+
+
 def _speedup(row: Row) -> str:
     text = f"{row.ratio:.1f}×"
     if row.ratio_huge_pages is not None:
@@ -317,3 +353,9 @@ def draw(path: Path, points: Sequence[Point], facts: dict[str, Any]) -> None:
     figure.text(0.01, -0.02, machine_line(facts), fontsize=6)
     figure.savefig(path, dpi=150, bbox_inches="tight")
     pyplot.close(figure)
+
+
+if __name__ == "__main__":
+    written = json.loads(Path(sys.argv[1]).read_text())
+    print(f"{machine_line(written['machine'])}:\n")
+    print(overview([Row.from_json(fields) for fields in written["rows"]]))
