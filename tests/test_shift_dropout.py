@@ -66,11 +66,17 @@ def test_full_dropout_is_the_minimum(dtype: torch.dtype, minimum: float) -> None
     assert (x.grad == 0).all()
 
 
+def test_units_go_to_serlus_minimum_unless_told() -> None:
+    x = torch.ones(1000)
+    for result in (F.shift_dropout(x), nn.ShiftDropout()(x)):
+        assert 300 < (result == F.SERLU_MINIMUM).sum() < 700
+
+
 @every_dtype
 def test_minimum_zero_is_inverted_dropout(dtype: torch.dtype) -> None:
     """Zeros, and the others times 1/(1 − p): what torch's dropout makes of its own mask."""
     x = torch.where(sample(20_000, dtype) == 0, 1.0, sample(20_000, dtype)).to(dtype)
-    result = F.shift_dropout(x, 0.25)
+    result = F.shift_dropout(x, 0.25, 0.0)
     kept = result != 0
     assert 0.7 < kept.double().mean() < 0.8
     expected = (x.double() / 0.75).to(dtype)

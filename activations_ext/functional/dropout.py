@@ -15,19 +15,19 @@ SERLU_MINIMUM = -1.07862 * 2.90427 / math.e
 def shift_dropout(
     input: Tensor,
     p: float = 0.5,
-    minimum: float = 0.0,
+    minimum: float = SERLU_MINIMUM,
     training: bool = True,
     inplace: bool = False,
 ) -> Tensor:
     """Dropout that turns units off by setting them to the least value of their activation.
 
     In training each unit becomes ``minimum`` with probability ``p``, and the distance of the others
-    from it grows by 1/(1 − p): ``minimum + (x − minimum)/(1 − p)``, which keeps the mean. With
-    ``minimum=0`` it is ordinary (inverted) dropout; after ``serlu`` give ``SERLU_MINIMUM``. The
-    gradient of a dropped unit is 0. Where ``p`` is 0 or ``training`` is false, ``input`` itself is
-    returned. A NaN that is kept stays NaN. Seeded by ``torch.manual_seed``; the units are not those
-    that torch's dropout drops, and they do not depend on the number of threads. (Zhang and Li,
-    arXiv:1807.10117.)
+    from it grows by 1/(1 − p): ``minimum + (x − minimum)/(1 − p)``, which keeps the mean.
+    ``minimum`` is by default that of ``serlu``, for which this was made; with 0 it is ordinary
+    (inverted) dropout. The gradient of a dropped unit is 0. Where ``p`` is 0 or ``training`` is
+    false, ``input`` itself is returned. A NaN that is kept stays NaN. Seeded by
+    ``torch.manual_seed``; the units are not those that torch's dropout drops, and they do not
+    depend on the number of threads. (Zhang and Li, arXiv:1807.10117.)
 
     Args:
         input: any shape; float32, float64, bfloat16 or float16.
