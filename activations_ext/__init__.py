@@ -5,9 +5,9 @@
 """
 
 from activations_ext import functional, nn
-from activations_ext._kernels import cpu_capability
+from activations_ext._kernels import cpu_capability, empty_cache
 
 # A literal, which setuptools can read without importing what it is about to build.
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "cpu_capability", "functional", "nn"]
+__all__ = ["__version__", "cpu_capability", "empty_cache", "functional", "nn"]

@@ -25,3 +25,13 @@ def cpu_capability() -> str:
     ``ATEN_CPU_CAPABILITY`` (``default``, ``avx2`` or ``avx512``) said otherwise at import.
     """
     return _capability
+
+
+def empty_cache() -> None:
+    """Returns the memory that waits for the next large tensor to the system.
+
+    Results of 32 MiB and more are written into memory that earlier ones left, at most a quarter of
+    the machine's. The system takes it whenever it is short, so that nobody needs this function; but
+    until then the process appears to hold it. Linux only; elsewhere nothing is kept.
+    """
+    _C.empty_cache()

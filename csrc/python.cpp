@@ -7,6 +7,7 @@
 #include <torch/csrc/utils/pybind.h>
 
 #include "autograd/pointwise.h"
+#include "cpu/large_blocks.h"
 #include "prelu.h"
 #include "random.h"
 
@@ -171,6 +172,7 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
   module.def("set_kernels", [](const pybind11::capsule& kernels) {
     cpu::set_kernels(kernels.get_pointer<const cpu::KernelTable>());
   });
+  module.def("empty_cache", &cpu::empty_cache);
 }
 
 }  // namespace activations_ext

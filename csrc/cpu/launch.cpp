@@ -7,9 +7,7 @@
 
 #include <cstring>
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
+#include "large_blocks.h"
 
 namespace activations_ext::cpu {
 
@@ -25,10 +23,6 @@ namespace {
 
 // Work is split at multiples of this many elements: a multiple of the cache line for every dtype.
 constexpr int64_t kBlock = 1024;
-
-// From this size on malloc maps every block afresh (glibc's largest dynamic mmap threshold), so
-// that each page faults, and the block does not fit the cache besides.
-constexpr int64_t kLargeBytes = int64_t{32} << 20;
 
 struct Flat {
   void* out;
@@ -118,17 +112,6 @@ Number number_of(at::ScalarType dtype) {
   }
 }
 
-void advise_huge_pages([[maybe_unused]] const at::Tensor& fresh) {
-#if defined(__linux__)
-  constexpr uintptr_t kPage = uintptr_t{2} << 20;
-  const auto start = reinterpret_cast<uintptr_t>(fresh.data_ptr());
-  const uintptr_t first = (start + kPage - 1) / kPage * kPage;
-  const uintptr_t last = (start + fresh.nbytes()) / kPage * kPage;
-  // Only advice: where the system refuses, the pages stay small.
-  if (first < last) (void)madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
-#endif
-}
-
 bool same_dense_layout(const at::Tensor& a, const at::Tensor& b) {
   if (a.is_contiguous() && b.is_contiguous()) return true;
   return a.strides() == b.strides() && a.is_non_overlapping_and_dense();
@@ -144,9 +127,14 @@ const at::Tensor& layout_of(const at::Tensor& grad_output, const at::Tensor& sav
 }
 
 at::Tensor empty_output(const at::Tensor& a, const at::Tensor& b) {
-  if (a.is_contiguous())
+  if (a.is_contiguous() && !is_large(a))
     return at::detail::empty_cpu(a.sizes(), a.scalar_type(), /*pin_memory=*/false, std::nullopt);
-  return at::empty_like(b.defined() ? layout_of(a, b) : a);
+  const at::Tensor& model = b.defined() ? layout_of(a, b) : a;
+  if (!is_large(a)) return at::empty_like(model);
+  const at::Tensor layout = at::empty_like(model, model.options().device(at::kMeta));
+  return at::detail::empty_strided_generic(layout.sizes(), layout.strides(), large_blocks(),
+                                           at::DispatchKeySet(at::DispatchKey::CPU),
+                                           model.scalar_type());
 }
 
 void run(const Pointwise& op, const at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
@@ -165,8 +153,7 @@ void run(const Pointwise& op, const at::Tensor& out, const at::Tensor& a, const 
 }
 
 at::Tensor run(const Pointwise& op, const at::Tensor& a, const at::Tensor& b) {
-  at::Tensor out = empty_output(a, b);
-  if (is_large(out)) advise_huge_pages(out);
+  const at::Tensor out = empty_output(a, b);
   run(op, out, a, b);
   return out;
 }

@@ -30,9 +30,8 @@ Pointwise describe(const A& activation, Pass pass) {
 // The type of the numbers in a tensor's memory.
 Number number_of(at::ScalarType dtype);
 
-// Large new tensors get huge pages, 2 MiB a fault instead of 4 KiB, and are written past the cache.
+// Large new tensors have memory of their own (large_blocks.h), and are written past the cache.
 bool is_large(const at::Tensor& tensor);
-void advise_huge_pages(const at::Tensor& fresh);
 
 // Both can be walked as flat memory, element by element.
 bool same_dense_layout(const at::Tensor& a, const at::Tensor& b);

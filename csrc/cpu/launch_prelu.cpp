@@ -121,18 +121,12 @@ at::Tensor laid_out_as(const at::Tensor& model, const at::Tensor& tensor) {
   return result.strides() == tensor.strides() ? tensor : result.copy_(tensor);
 }
 
-at::Tensor empty_large_like(const at::Tensor& model) {
-  at::Tensor result = empty_output(model, {});
-  if (is_large(result)) advise_huge_pages(result);
-  return result;
-}
-
 }  // namespace
 
 at::Tensor run_prelu(const at::Tensor& input, const at::Tensor& weight) {
   if (input.numel() == 0) return at::empty_like(input);
   const at::Tensor x = channels_somewhere(input);
-  at::Tensor result = empty_large_like(x);
+  at::Tensor result = empty_output(x, {});
   const Partition partition(x, weight.numel());
   const auto kernel = kernels().prelu[int(number_of(x.scalar_type()))].forward;
   const int64_t itemsize = x.itemsize();
@@ -156,7 +150,7 @@ std::pair<at::Tensor, at::Tensor> run_prelu_backward(const at::Tensor& grad_outp
   if (input.numel() == 0) return {at::empty_like(input), grad_weight.zero_()};
   const at::Tensor x = channels_somewhere(input);
   const at::Tensor grad = laid_out_as(x, grad_output);
-  at::Tensor grad_input = overwrite ? grad : empty_large_like(x);
+  at::Tensor grad_input = overwrite ? grad : empty_output(x, {});
   const Partition partition(x, weight.numel());
   // Kernels add zeros past the end of what they sum.
   const int64_t width = partition.sums() + kMaxLanes;

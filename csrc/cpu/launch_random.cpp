@@ -11,8 +11,7 @@ namespace activations_ext::cpu {
 at::Tensor run_random(int index, const void* activation, const at::Tensor& a,
                       const at::Tensor& gate, uint64_t seed) {
   const at::Tensor x = a.contiguous(), y = gate.contiguous();
-  at::Tensor out = empty_output(x, y);
-  if (is_large(out)) advise_huge_pages(out);
+  const at::Tensor out = empty_output(x, y);
   const int64_t count = x.numel(), itemsize = x.itemsize();
   const auto kernel = kernels().random[index][int(number_of(x.scalar_type()))];
   char* const to = static_cast<char*>(out.mutable_data_ptr());
