@@ -11,7 +11,7 @@ from time import perf_counter
 
 import torch
 
-BLOCK_SECONDS = 200e-6
+TURN_SECONDS = 200e-6
 """What is timed at once lasts this long at least; the clock itself takes some 50 ns."""
 ROUNDS = range(5, 301)
 
@@ -24,19 +24,31 @@ class Contender:
     prepare: Callable[[], object] | None = None
     """Done before each run, untimed: in-place work needs its input back."""
 
+    def turn(self, count: int) -> float:
+        """The time of one of ``count`` runs, after one that is not timed."""
+        run, prepare = self.run, self.prepare or (lambda: None)
+        prepare()
+        run()
+        prepare()
+        start = perf_counter()
+        for _ in range(count):
+            run()
+        return (perf_counter() - start) / count
+
 
 def interleaved(contenders: Mapping[str, Contender], seconds: float) -> dict[str, float]:
     """The median time of one run of each contender, in seconds.
 
-    All of them run once a round, each round starting with another one, so that a slow moment of
-    the machine or the state in which one leaves the caches meets all alike. As many rounds as fit
-    into ``seconds``, but not fewer than ``ROUNDS`` begins with.
+    All of them take their turn once a round, each round starting with another one, so that a slow
+    moment of the machine meets all alike. A turn begins with a run that is not timed: what the one
+    before has left in the caches is not what is measured. As many rounds as fit into ``seconds``,
+    but not fewer than ``ROUNDS`` begins with.
     """
     with _no_garbage_collection():
         repeats = {name: _repeats(contender) for name, contender in contenders.items()}
         # The first full round also says how many there can be.
         start = perf_counter()
-        times = {name: [_block(contenders[name], repeats[name])] for name in contenders}
+        times = {name: [contenders[name].turn(repeats[name])] for name in contenders}
         round_seconds = perf_counter() - start
         rounds = int(seconds / round_seconds)
         rounds = min(max(rounds, ROUNDS.start), ROUNDS.stop - 1)
@@ -44,34 +56,23 @@ def interleaved(contenders: Mapping[str, Contender], seconds: float) -> dict[str
         for turn in range(1, rounds):
             first = turn % len(names)
             for name in names[first:] + names[:first]:
-                times[name].append(_block(contenders[name], repeats[name]))
+                times[name].append(contenders[name].turn(repeats[name]))
     return {name: statistics.median(samples) for name, samples in times.items()}
 
 
 def _repeats(contender: Contender) -> int:
-    """How many runs make a block; warms the contender up on the way."""
-    _block(contender, 1)
+    """How many timed runs make a turn; warms the contender up on the way."""
+    contender.turn(1)
     if contender.prepare is not None:
-        _block(contender, 1)
         return 1
     count = 1
     while True:
-        seconds = _block(contender, count) * count
-        if seconds >= BLOCK_SECONDS:
+        seconds = contender.turn(count) * count
+        if seconds >= TURN_SECONDS:
             return count
         # No more than ten times at once: the first runs are slower than those to come.
-        wanted = count * BLOCK_SECONDS / max(seconds, 1e-9) * 1.2
+        wanted = count * TURN_SECONDS / max(seconds, 1e-9) * 1.2
         count = max(count + 1, min(10 * count, int(wanted)))
-
-
-def _block(contender: Contender, count: int) -> float:
-    run = contender.run
-    if contender.prepare is not None:
-        contender.prepare()
-    start = perf_counter()
-    for _ in range(count):
-        run()
-    return (perf_counter() - start) / count
 
 
 @contextmanager

@@ -18,19 +18,28 @@ constexpr T polynomial(T x, double c0, C... higher) {
   }
 }
 
-// A function of 0 ≤ a < limit by a polynomial on each of up to sixteen pieces, which are `width` =
-// 2ᵏ wide, and far() beyond. The rows are the pieces' centres, then the coefficients. Centres are
-// chosen so that the constant is almost a float: the result is little worse than rounded once.
-template <class T, std::size_t kRows, class Far>
-constexpr T piecewise(const Table (&rows)[kRows], double width, double limit, T a, Far far) {
-  const T piece = a + T(16.0 * width);  // the highest four bits of its mantissa count the pieces
-  const T h = a - lookup<19>(rows[0], piece);
-  T result = lookup<19>(rows[kRows - 1], piece);
+// A function by polynomials, one on each of up to sixteen pieces of 0 ≤ x < limit or, with a
+// SignedTable, up to 32 of |x| < limit, which are `width` = 2ᵏ wide; far() is its value beyond. The
+// rows are the pieces' centres, then the coefficients. Centres are chosen so that the constant is
+// almost a float: the result is little worse than rounded once. With a factor it is that times the
+// function, and far() has it, too.
+template <class T, std::size_t kRows, std::size_t kPieces, class Far>
+constexpr T piecewise(const float (&rows)[kRows][kPieces], double width, double limit, T x, Far far,
+                      T factor = T(1.0)) {
+  // The highest bits of this sum's mantissa count the pieces: four from 0 on, or five from −16.
+  constexpr bool kSigned = kPieces == 32;
+  constexpr int kLowest = kSigned ? 18 : 19;
+  const double origin = (kSigned ? 48.0 : 16.0) * width;
+  const T piece = x + T(origin);
+  const T h = x - lookup<kLowest>(rows[0], piece);
+  T result = lookup<kLowest>(rows[kRows - 1], piece);
   for (std::size_t row = kRows - 2; row > 0; --row)
-    result = madd(result, h, lookup<19>(rows[row], piece));
-  // Few numbers are that large: mostly a whole vector has none. `piece` is compared, not a, as a
+    result = madd(result, h, lookup<kLowest>(rows[row], piece));
+  result = factor * result;
+  // Few numbers are that large: mostly a whole vector has none. `piece` is compared, not x, as a
   // number just below the limit is rounded up to what counts as the next piece.
-  const auto is_far = piece >= T(16.0 * width + limit);
+  const T end = kSigned ? abs(piece - T(origin)) : piece;
+  const auto is_far = end >= T(kSigned ? limit : origin + limit);
   if (any(is_far)) result = where(is_far, far(), result);
   return result;
 }
@@ -261,111 +270,6 @@ constexpr T log1p_unit(T e) {
   } else {
     return library_log1p(e);
   }
-}
-
-// --- functions that several activations share ---------------------------------------------------
-
-// 1/(1 + e⁻ˣ)
-template <class T>
-constexpr T logistic(T x) {
-  return over_one_plus_exp(T(1.0), at_least(-x, -160.0));
-}
-
-// log(1 + eˣ) = max(x, 0) + log(1 + e^(−|x|))
-template <class T>
-constexpr T log1p_exp(T x) {
-  const T a = abs(x);
-  const auto far = [a] { return log1p_unit(decay(a)); };
-  T tail;
-  if constexpr (kIsFloat<T>) {
-    constexpr Table kPieces[] = {
-        {0.240234375, 0.7490234375, 1.240234375, 1.751953125, 2.258789063, 2.75, 3.25, 3.759765625,
-         4.2578125, 4.749023438, 5.259765625, 5.76171875, 6.249023438, 6.748046875, 7.259765625,
-         7.758789063},
-        {0.5802267834, 0.3871844125, 0.2541121556, 0.1599352351, 0.0993718496, 0.06196758882,
-         0.03804137171, 0.02302214324, 0.01405400702, 0.008622864335, 0.005183067228,
-         0.003140762943, 0.001930475717, 0.001172481117, 0.0007030256727, 0.000426882183},
-        {-0.4402285744, -0.3210341279, -0.2243952038, -0.1478010246, -0.09459402887, -0.06008665052,
-         -0.037326887, -0.02275915569, -0.01395571039, -0.008585793668, -0.005169658327,
-         -0.003135835953, -0.001928613438, -0.001171793955, -0.0007027786114, -0.0004267910814},
-        {0.1232130582, 0.1089854999, 0.08702128306, 0.06297827304, 0.0428231802, 0.02823817613,
-         0.01796678762, 0.01112056194, 0.006880448755, 0.004256019813, 0.002571453161,
-         0.001562992602, 0.0009624415299, 0.0005852070734, 0.0003511402561, 0.000213303178},
-        {-0.004911195711, -0.01300289765, -0.01598799683, -0.01478701357, -0.01157397532,
-         -0.008281549969, -0.005541865287, -0.003538120825, -0.002229468006, -0.00139433956,
-         -0.0008482823513, -0.0005177228013, -0.00031958369, -0.0001946169459, -0.0001168811441,
-         -7.103991215e-5},
-        {-0.004886105911, -0.002791102698, -0.0003336418196, 0.001267649659, 0.001727088756,
-         0.001553484655, 0.001174772052, 0.0008041744544, 0.0005271220116, 0.0003373856713,
-         0.0002082433909, 0.0001281743758, 7.951264231e-5, 4.857106929e-5, 2.922792063e-5,
-         1.778468177e-5},
-        {0.0004993485533, 0.001042344911, 0.0008545753724, 0.0003773868201, 2.052908675e-5,
-         -0.000132666005, -0.0001569249885, -0.0001299397316, -9.333008619e-5, -6.237279811e-5,
-         -4.005230406e-5, -2.51333214e-5, -1.555857498e-5, -9.553626407e-6, -5.837831627e-6,
-         -3.556800209e-6}};
-    tail = piecewise(kPieces, 0.5, 8.0, a, far);
-  } else {
-    tail = far();
-  }
-  return at_least(x, 0.0) + tail;
-}
-
-// x·F(x) of x and |x|·F(−|x|), where F(x) + F(−x) = 1; NaN at −∞, as torch's.
-template <class T>
-constexpr T gated(T x, T tail) {
-  return where(x < T(0.0), T(0.0) * x, x) - tail;
-}
-
-// 1 − tanh(a) for a ≥ 0
-template <class T>
-constexpr T tanh_complement(T a) {
-  return T(2.0) / one_plus_exp(reduce(at_most(a + a, 60.0)));
-}
-
-template <class T>
-constexpr T hyperbolic_tangent(T x) {
-  if constexpr (kIsFloat<T>) {
-    constexpr Table kPieces[] = {
-        {0.0, 0.3740234375, 0.626953125, 0.8671875, 1.126953125, 1.38671875, 1.619140625, 1.8828125,
-         2.125, 2.36328125, 2.624023438, 2.864257813, 3.123046875, 3.381835938, 3.633789063,
-         3.881835938},
-        {0.0, 0.3575059483, 0.5559506385, 0.6999423513, 0.809973896, 0.8824468883, 0.9244994503,
-         0.9547415999, 0.9718727459, 0.9824417823, 0.9895394443, 0.9935172798, 0.9961314778,
-         0.997692704, 0.9986053733, 0.9991505738},
-        {1.000000005, 0.8721895022, 0.6909188996, 0.5100807094, 0.3439422867, 0.2212874878,
-         0.1453007652, 0.08846847692, 0.05546336562, 0.03480814446, 0.02081168817, 0.01292341482,
-         0.00772207898, 0.004609268379, 0.00278730842, 0.001698130879},
-        {-1.556921186e-6, -0.3118129243, -0.3841168802, -0.3570270556, -0.2785842755, -0.195274421,
-         -0.1343304875, -0.08446452884, -0.05390333315, -0.03419697526, -0.02059398622,
-         -0.01283963527, -0.007692205842, -0.004598633646, -0.002783421342, -0.00169668853},
-        {-0.3332595601, -0.179257536, -0.01676252597, 0.07986913208, 0.1109991155, 0.09855766199,
-         0.07575547061, 0.05115253961, 0.03389945871, 0.02199382093, 0.01344131054, 0.008448576931,
-         0.005088406225, 0.00305159013, 0.001850430284, 0.00112919949},
-        {-0.001282746392, 0.1680172013, 0.1373711152, 0.06309704754, 0.002955942505, -0.02188741244,
-         -0.02525667248, -0.02068389915, -0.01497822848, -0.01020871459, -0.006436084421,
-         -0.004114084526, -0.002504683502, -0.001511630625, -0.0009200074359, -0.0005626606747},
-        {0.1434851102, 0.01940848014, -0.0546214829, -0.05915011075, -0.03182202865,
-         -0.008741728121, 0.001249929126, 0.004631629979, 0.004481055717, 0.003471915739,
-         0.002353580193, 0.001560760765, 0.0009724803458, 0.0005947449024, 0.0003647254093,
-         0.0002240774773},
-        {-0.03756498431, -0.06910077346, -0.02436643951, 0.01285287045, 0.0184662828, 0.01098322677,
-         0.00412603714, 0.0006536113706, -0.0005587446557, -0.0007634784412, -0.0006373813353,
-         -0.0004550364866, -0.0003021735497, -0.0001931370777, -0.0001208223896, -7.464748582e-5}};
-    const T a = abs(x);
-    const auto far = [a] { return T(1.0) - tanh_complement(a); };
-    return copysign(piecewise(kPieces, 0.25, 4.0, a, far), x);
-  } else {
-    const T e = library_expm1(T(-2.0) * abs(x));
-    return copysign(e / (e + T(2.0)), x);
-  }
-}
-
-// σ'(x) = e/(1 + e)², e = e^(−|x|)
-template <class T>
-constexpr T logistic_slope(T x) {
-  const T e = decay(abs(x));
-  const T inverse = T(1.0) / (e + T(1.0));
-  return e * inverse * inverse;
 }
 
 // factor·e^(−a²/2) for 0 ≤ a ≤ 17. a² is kept in two parts: its rounding would cost up to 50 ULP.

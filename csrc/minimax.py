@@ -116,11 +116,12 @@ def show_pieces(
     f: Function,
     width: mpf,
     count: int,
-    over_x: Function | None,
+    over_x: Function | None = None,
     degree: int = 5,
     floor: float = 0.0,
+    first: int = 0,
 ) -> None:
-    """f by polynomials around a centre in each of `count` pieces of [0, count·width).
+    """f by polynomials around a centre in each of `count` pieces from first·width on.
 
     A row for the centres and one for each coefficient. Where f(0) is 0, f(x)/x is given too: the
     first piece has its centre at 0 then, so that its constant is 0. Errors are relative to |f|, but
@@ -131,7 +132,7 @@ def show_pieces(
         return max(abs(f(x)), mpf(floor))
 
     columns, errors = [], []
-    for piece in range(count):
+    for piece in range(first, first + count):
         if piece == 0 and over_x:
             higher, error = remez(over_x, lambda h: 1 / over_x(h), mpf(0), width, degree - 1)
             columns.append([mpf(0), mpf(0), *higher])
@@ -172,6 +173,27 @@ def gelu_slope_tail(a: mpf) -> mpf:
     return upper_tail(a) - a * exp(-a * a / 2) / sqrt(2 * pi)
 
 
+def logistic(x: mpf) -> mpf:
+    """σ(x)."""
+    return 1 / (1 + exp(-x))
+
+
+def silu_slope(x: mpf) -> mpf:
+    """σ + x·σ'."""
+    return logistic(x) * (1 + x * logistic(-x))
+
+
+def mish_gate(x: mpf) -> mpf:
+    """t(x) = tanh(log(1 + eˣ)); mish is x·t(x)."""
+    return tanh(softplus(x))
+
+
+def mish_slope(x: mpf) -> mpf:
+    """t + x·t'."""
+    t = mish_gate(x)
+    return t + x * (1 - t * t) * logistic(x)
+
+
 def softplus(x: mpf) -> mpf:
     return log1p(exp(x))
 
@@ -194,6 +216,10 @@ if __name__ == "__main__":
     low, high = 1 / mpf("14.9") ** 2, 1 / mpf("3.75") ** 2
     show("scaled_mills", *remez(scaled_mills, lambda s: 1 / scaled_mills(s), low, high, 7))
     show_pieces("gelu_tanh", lambda a: a * upper_tail_by_tanh(a), quarter, 14, upper_tail_by_tanh)
-    show_pieces("softplus", lambda a: softplus(-a), 2 * quarter, 16, None)
-    show_pieces("gelu's slope", gelu_slope_tail, quarter, 15, None, floor=0.05)
+    show_pieces("softplus", lambda a: softplus(-a), 2 * quarter, 16)
+    show_pieces("gelu's slope", gelu_slope_tail, quarter, 15, floor=0.05)
     show_pieces("tanh", tanh, quarter, 16, lambda x: tanh(x) / x if x else mpf(1), degree=6)
+    show_pieces("logistic", lambda a: logistic(-a), 2 * quarter, 16)
+    show_pieces("silu's slope", lambda a: silu_slope(-a), 2 * quarter, 16, degree=6, floor=0.05)
+    show_pieces("mish's gate", mish_gate, 2 * quarter, 32, degree=6, first=-16)
+    show_pieces("mish's slope", mish_slope, 2 * quarter, 32, degree=6, floor=0.05, first=-16)

@@ -57,12 +57,13 @@ template <Scalar T>
 constexpr T madd(T a, T b, T c) {
   return std::fma(a, b, c);
 }
-// Sixteen numbers; the index is four bits of u, from kLowest upwards.
-using Table = float[16];
-template <int kLowest>
-constexpr float lookup(const Table& table, float u) {
-  return table[(std::bit_cast<uint32_t>(u) >> kLowest) & 15];
+// table[(bits of u >> kLowest) % kSize]
+template <int kLowest, std::size_t kSize>
+constexpr float lookup(const float (&table)[kSize], float u) {
+  return table[(std::bit_cast<uint32_t>(u) >> kLowest) % kSize];
 }
+using Table = float[16];
+using SignedTable = float[32];
 constexpr float scale_by_power_of_two(float x, float n) { return std::ldexp(x, int(n)); }
 // NaN stays NaN in both.
 template <Scalar T>
@@ -79,8 +80,8 @@ constexpr double library_expm1(double x) { return std::expm1(x); }
 constexpr double library_log1p(double x) { return std::log1p(x); }
 constexpr double library_erfc(double x) { return std::erfc(x); }
 
-// x·eˣ is 0 for every x below.
+// e⁻ᵃ is 0 for every a from here on, a·e⁻ᵃ as well.
 template <class T>
-constexpr double kUnderflow = kIsFloat<T> ? -120.0 : -760.0;
+constexpr double kZeroFrom = kIsFloat<T> ? 160.0 : 760.0;
 
 }  // namespace activations_ext

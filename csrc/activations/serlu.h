@@ -17,17 +17,17 @@ struct SERLU {
   template <class T>
   constexpr T value(T x) const {
     const T negative = exp_times(T(kLambda * kAlpha) * x, x);
-    return where(x >= T(0.0), T(kLambda) * x, where(x < T(kUnderflow<T>), T(0.0) * x, negative));
+    return where(x >= T(0.0), T(kLambda) * x, where(x < T(-kZeroFrom<T>), T(0.0) * x, negative));
   }
   template <class T>
   constexpr T slope(T x) const {
     const T negative = exp_times(T(kLambda * kAlpha) * (x + T(1.0)), x);
-    return where(x >= T(0.0), T(kLambda), where(x < T(kUnderflow<T>), T(0.0) * x, negative));
+    return where(x >= T(0.0), T(kLambda), where(x < T(-kZeroFrom<T>), T(0.0) * x, negative));
   }
   template <class T>
   constexpr T curvature(T x) const {
     const T negative = exp_times(T(kLambda * kAlpha) * (x + T(2.0)), x);
-    return where(x >= T(0.0), T(0.0), where(x < T(kUnderflow<T>), T(0.0) * x, negative));
+    return where(x >= T(0.0), T(0.0), where(x < T(-kZeroFrom<T>), T(0.0) * x, negative));
   }
 };
 

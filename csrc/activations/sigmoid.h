@@ -1,7 +1,7 @@
 #pragma once
 
 #include "../activation.h"
-#include "../math.h"
+#include "../sigmoidal.h"
 
 namespace activations_ext {
 

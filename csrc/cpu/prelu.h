@@ -9,7 +9,10 @@
 
 namespace activations_ext::cpu {
 
-// Sums are kept in double: a channel may have millions of elements.
+// Sums are kept in double: a channel may have millions of elements. Sixteen numbers are summed in
+// their own precision first, as conversions would take longer than all the rest.
+constexpr int64_t kSummedAtOnce = 16;
+
 template <class V>
 struct Sums {
   typedef double Doubles __attribute__((vector_size(kVectorBytes)));
@@ -54,6 +57,7 @@ inline void prelu_backward(S* grad_input, const S* grad_output, const S* input, 
   using V = ComputeVec<S>;
   constexpr int64_t kLanes = V::kLanes;
   Sums<V> all;
+  V some(0.0);
   const auto step = [&]<bool kStore>(S* to, const S* grads, const S* inputs, int64_t i) {
     const V grad = load(grads), x = load(inputs);
     store<kStore>(to, PReLU::grad_input(grad, x, weight_at<kEach, S>(weight, i)));
@@ -64,12 +68,17 @@ inline void prelu_backward(S* grad_input, const S* grad_output, const S* input, 
       each.add(share);
       std::memcpy(grad_weight + i, &each.native, sizeof(each.native));
     } else {
-      all.add(share);
+      some = some + share;
     }
   };
   int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes)
-    step.template operator()<kStream>(grad_input + i, grad_output + i, input + i, i);
+  for (int64_t next = 0; next < count;) {
+    next = std::min(count, next + kSummedAtOnce * kLanes);
+    for (; i + kLanes <= next; i += kLanes)
+      step.template operator()<kStream>(grad_input + i, grad_output + i, input + i, i);
+    all.add(some);
+    some = V(0.0);
+  }
   if (i < count) {
     S grads[kLanes] = {}, inputs[kLanes] = {};
     std::copy(grad_output + i, grad_output + count, grads);
@@ -77,6 +86,7 @@ inline void prelu_backward(S* grad_input, const S* grad_output, const S* input, 
     step.template operator()<false>(grads, grads, inputs, i);  // 0·0 is added for the rest
     std::copy(grads, grads + (count - i), grad_input + i);
   }
+  all.add(some);
   if constexpr (!kEach) *grad_weight += all.total();
   if constexpr (kStream) stream_fence();
 }

@@ -182,22 +182,32 @@ inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
 
 inline Vec<double> madd(Vec<double> a, Vec<double> b, Vec<double> c) { return a * b + c; }
 
-// table[(bits of u >> kLowest) & 15] in each lane.
-template <int kLowest>
-inline Vec<float> lookup(const float (&table)[16], Vec<float> u) {
+// table[(bits of u >> kLowest) % kSize] in each lane, for 16 or 32 numbers.
+template <int kLowest, std::size_t kSize>
+inline Vec<float> lookup(const float (&table)[kSize], Vec<float> u) {
+  static_assert(kSize == 16 || kSize == 32);
   using Bits = Mask<float>::Native;
   const Bits index = bit_cast_lanes<Bits>(u.native) >> kLowest;
 #if defined(__AVX512F__)
-  return _mm512_maskz_permutexvar_ps(0xffff, bit_cast_lanes<__m512i>(index),
-                                     _mm512_loadu_ps(table));
+  const auto places = bit_cast_lanes<__m512i>(index);
+  const __m512 low = _mm512_loadu_ps(table);
+  if constexpr (kSize == 16) return _mm512_maskz_permutexvar_ps(0xffff, places, low);
+  return _mm512_permutex2var_ps(low, places, _mm512_loadu_ps(table + kSize - 16));
 #elif defined(__AVX2__)
   const auto places = bit_cast_lanes<__m256i>(index);
-  return _mm256_blendv_ps(_mm256_permutevar8x32_ps(_mm256_loadu_ps(table), places),
-                          _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 8), places),
-                          bit_cast_lanes<__m256>(index << 28));
+  const auto choose = [&](int bit, __m256 clear, __m256 set) {
+    return _mm256_blendv_ps(clear, set, bit_cast_lanes<__m256>(index << (31 - bit)));
+  };
+  const auto of_16 = [&](const float* from) {
+    return choose(3, _mm256_permutevar8x32_ps(_mm256_loadu_ps(from), places),
+                  _mm256_permutevar8x32_ps(_mm256_loadu_ps(from + 8), places));
+  };
+  if constexpr (kSize == 16) return of_16(table);
+  return choose(4, of_16(table), of_16(table + kSize - 16));
 #else
   Vec<float> y;
-  for (int lane = 0; lane < Vec<float>::kLanes; ++lane) y.native[lane] = table[index[lane] & 15];
+  for (int lane = 0; lane < Vec<float>::kLanes; ++lane)
+    y.native[lane] = table[uint32_t(index[lane]) % kSize];
   return y;
 #endif
 }
