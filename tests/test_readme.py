@@ -1,0 +1,44 @@
+"""The README's code runs, and its figures are those of the committed measurements."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks import report
+from benchmarks.report import Row
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+RESULTS = ROOT / "benchmarks/results"
+
+
+def test_the_code_runs() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert len(blocks) == 1
+    names: dict[str, object] = {}
+    exec(blocks[0], names)
+    assert names["x"].grad.shape == (8, 64, 28, 28)  # type: ignore[attr-defined]
+    assert eval("isinstance(model[1], torch.nn.PReLU)", names)
+
+
+def test_the_table_is_the_one_measured() -> None:
+    written = json.loads((RESULTS / "speed.json").read_text())
+    table = report.overview([Row.from_json(fields) for fields in written["rows"]])
+    block = re.search(r"<!-- speed:.*?-->\n(.*?)<!-- /speed -->", README, flags=re.DOTALL)
+    assert block is not None
+    assert block[1].strip() == f"{report.machine_line(written['machine'])}:\n\n{table}"
+
+
+def test_the_claim_of_exactness_is_the_one_measured() -> None:
+    rows = json.loads((RESULTS / "accuracy.json").read_text())["rows"]
+    assert rows
+    assert all(row["met"] for row in rows)
+
+
+@pytest.mark.parametrize("path", re.findall(r"\]\(([^)#:]+)\)", README))
+def test_links_lead_somewhere(path: str) -> None:
+    assert (ROOT / path).exists()
