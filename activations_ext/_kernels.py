@@ -3,18 +3,42 @@
 from __future__ import annotations
 
 import importlib
+import warnings
+from collections.abc import Container
 
 import torch
 
 from activations_ext import _C
 
+# From the least to the most demanding.
 _MODULES = {"DEFAULT": "_cpu_default", "AVX2": "_cpu_avx2", "AVX512": "_cpu_avx512"}
 
-# torch has looked at the processor and at the environment variable ATEN_CPU_CAPABILITY. Other
-# architectures' names (NEON, SVE256, VSX, …) run the default module's portable vector code.
-_capability = torch.backends.cpu.get_cpu_capability()
-if _capability not in _MODULES:
-    _capability = "DEFAULT"
+
+def choose_capability(wanted: str, supported: Container[str]) -> str:
+    """The instruction set ``wanted``, or the best lesser one that this processor runs.
+
+    Warns where it is not the one wanted: its first instruction would end the process.
+    """
+    # Other architectures' names (NEON, SVE256, VSX, …) run the default module's portable code.
+    if wanted not in _MODULES:
+        return "DEFAULT"
+    names = list(_MODULES)
+    runs = [name for name in names[: names.index(wanted) + 1] if name in supported]
+    best = runs[-1] if runs else "DEFAULT"
+    if best != wanted:
+        warnings.warn(
+            f"activations_ext: ATEN_CPU_CAPABILITY asks for {wanted}, which this processor does "
+            f"not run; {best} is used instead",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return best
+
+
+# torch has looked at the processor and at ATEN_CPU_CAPABILITY, which it believes.
+_capability = choose_capability(
+    torch.backends.cpu.get_cpu_capability(), _C.supported_capabilities()
+)
 _C.set_kernels(importlib.import_module(f"activations_ext.{_MODULES[_capability]}").kernels)
 
 
@@ -22,7 +46,8 @@ def cpu_capability() -> str:
     """The instruction set in use: ``"DEFAULT"``, ``"AVX2"`` or ``"AVX512"``.
 
     It is the best one that the machine has, unless the environment variable
-    ``ATEN_CPU_CAPABILITY`` (``default``, ``avx2`` or ``avx512``) said otherwise at import.
+    ``ATEN_CPU_CAPABILITY`` (``default``, ``avx2`` or ``avx512``) said otherwise at import. One that
+    the processor does not run is replaced by the next best, with a RuntimeWarning.
     """
     return _capability
 

@@ -6,6 +6,9 @@
 #include <torch/csrc/autograd/python_variable.h>
 #include <torch/csrc/utils/pybind.h>
 
+#include <string>
+#include <vector>
+
 #include "autograd/pointwise.h"
 #include "cpu/large_blocks.h"
 #include "prelu.h"
@@ -145,6 +148,23 @@ PyObject* shift_dropout_entry(PyObject*, PyObject* const* arguments, Py_ssize_t 
                       count);
 }
 
+// The instruction sets of setup.py's kernel modules whose every instruction this processor (and the
+// system, which has to save their registers) runs.
+std::vector<std::string> supported_capabilities() {
+  std::vector<std::string> names = {"DEFAULT"};
+#if defined(__x86_64__) || defined(_M_X64)
+  __builtin_cpu_init();
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
+      !__builtin_cpu_supports("f16c"))
+    return names;
+  names.push_back("AVX2");
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
+    names.push_back("AVX512");
+#endif
+  return names;
+}
+
 using Entry = PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t);
 
 PyMethodDef method(const char* name, Entry function) {
@@ -172,6 +192,7 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
   module.def("set_kernels", [](const pybind11::capsule& kernels) {
     cpu::set_kernels(kernels.get_pointer<const cpu::KernelTable>());
   });
+  module.def("supported_capabilities", &supported_capabilities);
   module.def("empty_cache", &cpu::empty_cache);
 }
 

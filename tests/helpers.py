@@ -13,7 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from activations_ext import _C
 from activations_ext.registry import ACTIVATIONS, Activation
+
+CAPABILITIES = tuple(name.lower() for name in _C.supported_capabilities())
+"""What ATEN_CPU_CAPABILITY may be on this processor, the best last."""
 
 ROOT = Path(__file__).resolve().parent.parent
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)

@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from activations_ext import cpu_capability
-from helpers import ROOT, run_python
-
-ORDER = ("default", "avx2", "avx512")
+from activations_ext._kernels import choose_capability
+from helpers import CAPABILITIES, ROOT, run_python
 
 # Small and complete: values, gradients, special values, all 16-bit patterns, ends of vectors.
 SELECTION = {
@@ -25,18 +24,57 @@ SELECTION = {
 
 
 def available() -> tuple[str, ...]:
-    best = torch.backends.cpu.get_cpu_capability().lower()
-    if best not in ORDER:
-        return ("default",)
-    if os.environ.get("ATEN_CPU_CAPABILITY"):
-        return (best,)
-    return ORDER[: ORDER.index(best) + 1]
+    """This process's own last: the rest of the suite runs on it."""
+    return CAPABILITIES[: CAPABILITIES.index(cpu_capability().lower()) + 1]
 
 
 def test_the_best_is_chosen() -> None:
-    """The one that torch itself has chosen."""
-    best = torch.backends.cpu.get_cpu_capability()
-    assert cpu_capability() == (best if best.lower() in ORDER else "DEFAULT")
+    """The one that torch itself has chosen, where the processor runs it."""
+    wanted = torch.backends.cpu.get_cpu_capability().lower()
+    runs = wanted in CAPABILITIES or wanted not in ("avx2", "avx512")
+    assert not runs or cpu_capability() == (wanted.upper() if wanted in CAPABILITIES else "DEFAULT")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "supported", "expected"),
+    [
+        ("AVX512", ("DEFAULT", "AVX2"), "AVX2"),
+        ("AVX512", ("DEFAULT",), "DEFAULT"),
+        ("AVX2", ("DEFAULT",), "DEFAULT"),
+    ],
+)
+def test_what_the_processor_does_not_run_is_not_loaded(
+    wanted: str, supported: tuple[str, ...], expected: str
+) -> None:
+    with pytest.warns(RuntimeWarning, match=rf"{wanted}.*processor.*{expected}"):
+        assert choose_capability(wanted, supported) == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"), [("AVX512", "AVX512"), ("AVX2", "AVX2"), ("SVE256", "DEFAULT")]
+)
+def test_what_it_runs_is_loaded_without_a_word(
+    wanted: str, expected: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    assert choose_capability(wanted, ("DEFAULT", "AVX2", "AVX512")) == expected
+    assert not recwarn
+
+
+def test_asking_for_more_than_the_processor_has() -> None:
+    """In a process of its own: a result, and one warning where it has not."""
+    code = """
+import warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    import activations_ext
+ours = [w for w in caught if "activations_ext" in str(w.message)]
+import torch, activations_ext.functional as F
+F.gelu(torch.ones(100))
+print(activations_ext.cpu_capability().lower(), len(ours))
+"""
+    expected = (CAPABILITIES[-1], "0" if CAPABILITIES[-1] == "avx512" else "1")
+    if torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2", "AVX512"):
+        assert tuple(run_python(code, ATEN_CPU_CAPABILITY="avx512").split()) == expected
 
 
 @pytest.mark.parametrize("capability", available())

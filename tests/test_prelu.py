@@ -11,7 +11,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from activations_ext import functional as F
 from activations_ext import nn
-from helpers import DTYPES, assert_same_bits, run_python, sample
+from helpers import CAPABILITIES, DTYPES, assert_same_bits, run_python, sample
 
 
 def numbers(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:
@@ -296,6 +296,6 @@ def test_instruction_sets_agree() -> None:
     """The values to the bit, the weight's sums to five digits."""
     outputs = {
         run_python(CAPABILITY, ATEN_CPU_CAPABILITY=capability)
-        for capability in ("default", "avx2", "avx512")
+        for capability in CAPABILITIES
     }
     assert len(outputs) == 1

@@ -13,7 +13,7 @@ from torch.autograd import gradcheck
 from torch.utils.checkpoint import checkpoint
 
 from activations_ext import functional as F
-from helpers import DTYPES, run_python, sample
+from helpers import CAPABILITIES, DTYPES, run_python, sample
 
 LOWER, UPPER = 1 / 8, 1 / 3
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -230,7 +230,7 @@ def test_a_wrong_seed_is_refused() -> None:
 
 CAPABILITY = """
 import sys, torch
-from helpers import DTYPES, sample
+from helpers import CAPABILITIES, DTYPES, sample
 from activations_ext import functional as F
 results = []
 for dtype in DTYPES:
@@ -245,7 +245,7 @@ torch.save(results, sys.argv[1])
 def test_instruction_sets_draw_the_same_numbers(tmp_path: Path) -> None:
     """Each element's result is the same but for a product that may or may not be fused."""
     results = []
-    for capability in ("default", "avx2", "avx512"):
+    for capability in CAPABILITIES:
         run_python(CAPABILITY, str(tmp_path / capability), ATEN_CPU_CAPABILITY=capability)
         results.append(torch.load(tmp_path / capability))
     for other in results[1:]:

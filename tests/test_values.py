@@ -152,9 +152,11 @@ def test_special_values_are_those_of_torch(case: Case, dtype: torch.dtype) -> No
     input = specials.repeat(64)  # torch's vector code, not that of its loops' ends
     result, expected = case(input)[: len(specials)], case.reference(input)[: len(specials)]
     assert_special(result, expected, specials, case.reference(specials.double()))
-    zero = (specials == 0) & (result == 0) & (expected == 0)
+    # From float64: what torch answers in float32 (oneDNN's gelu) depends on the machine.
+    exact = case.reference(input.double())[: len(specials)]
+    zero = (specials == 0) & (result == 0) & (exact == 0)
     if (case.name, "zero") not in DIFFERENT_FROM_TORCH:
-        wrong = zero & (result.signbit() != expected.signbit())
+        wrong = zero & (result.signbit() != exact.signbit())
         assert not wrong.any(), f"the sign of {case}(±0) at {specials[wrong].tolist()}"
 
 
