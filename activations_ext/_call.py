@@ -50,12 +50,7 @@ def call_operator(
     point, which saves a microsecond.
     """
     if is_dynamo_compiling():
-        operator = getattr(_OPERATORS, name)
-        if not inplace:
-            return operator(input, *parameters)  # type: ignore[no-any-return]
-        # The operator may save what the copy is about to overwrite.
-        saved = input.clone() if torch.is_grad_enabled() and input.requires_grad else input
-        return input.copy_(operator(saved, *parameters))
+        return getattr(_OPERATORS, name + "_" if inplace else name)(input, *parameters)  # type: ignore[no-any-return]
     return getattr(_C, name)(input, bool(inplace), *parameters)  # type: ignore[no-any-return]
 
 

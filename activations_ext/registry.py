@@ -17,22 +17,6 @@ from activations_ext import functional as F
 from activations_ext import nn
 
 
-def _nowhere(*parameters: float) -> tuple[float, ...]:
-    return ()
-
-
-def _at_zero(*parameters: float) -> tuple[float, ...]:
-    return (0.0,)
-
-
-def _always(*parameters: float) -> bool:
-    return True
-
-
-def _never(*parameters: float) -> bool:
-    return False
-
-
 @dataclass(frozen=True, eq=False)
 class Activation:
     """One activation, its module, and what torch has in its place."""
@@ -45,14 +29,8 @@ class Activation:
     """torch's function of (input, *parameters), or one made of torch's operators."""
     defaults: dict[str, float]
     """The operator's parameters in its order, with their defaults."""
-    others: tuple[dict[str, float], ...] = ()
-    """Further values worth testing: they change what is saved, or where the kinks are."""
-    kinks: Callable[..., tuple[float, ...]] = _nowhere
-    """Of the parameters: where the value or one of its first two derivatives jumps."""
     inplace: bool = False
     """``function`` and ``module`` take ``inplace``, as torch's do."""
-    saves_result: Callable[..., bool] = _never
-    """Of the parameters: backward reads the result, not the input."""
 
 
 def _serlu(input: Tensor) -> Tensor:
@@ -71,9 +49,7 @@ ACTIVATIONS: tuple[Activation, ...] = (
         module=nn.ReLU,
         reference=reference.relu,
         defaults={},
-        kinks=_at_zero,
         inplace=True,
-        saves_result=_always,
     ),
     Activation(
         name="relu6",
@@ -81,9 +57,7 @@ ACTIVATIONS: tuple[Activation, ...] = (
         module=nn.ReLU6,
         reference=reference.relu6,
         defaults={},
-        kinks=lambda: (0.0, 6.0),
         inplace=True,
-        saves_result=_always,
     ),
     Activation(
         name="leaky_relu",
@@ -91,10 +65,7 @@ ACTIVATIONS: tuple[Activation, ...] = (
         module=nn.LeakyReLU,
         reference=reference.leaky_relu,
         defaults={"negative_slope": 0.01},
-        others=({"negative_slope": 0.25}, {"negative_slope": 0.0}, {"negative_slope": -0.5}),
-        kinks=_at_zero,
         inplace=True,
-        saves_result=lambda negative_slope: negative_slope > 0,
     ),
     Activation(
         name="elu",
@@ -102,10 +73,7 @@ ACTIVATIONS: tuple[Activation, ...] = (
         module=nn.ELU,
         reference=reference.elu,
         defaults={"alpha": 1.0},
-        others=({"alpha": 1.7}, {"alpha": 0.0}, {"alpha": -0.6}),
-        kinks=_at_zero,
         inplace=True,
-        saves_result=lambda alpha: alpha > 0,
     ),
     Activation(
         name="selu",
@@ -113,9 +81,7 @@ ACTIVATIONS: tuple[Activation, ...] = (
         module=nn.SELU,
         reference=reference.selu,
         defaults={},
-        kinks=_at_zero,
         inplace=True,
-        saves_result=_always,
     ),
     Activation(
         name="celu",
@@ -123,10 +89,7 @@ ACTIVATIONS: tuple[Activation, ...] = (
         module=nn.CELU,
         reference=reference.celu,
         defaults={"alpha": 1.0},
-        others=({"alpha": 0.4}, {"alpha": 2.5}, {"alpha": -1.5}),
-        kinks=_at_zero,
         inplace=True,
-        saves_result=lambda alpha: alpha > 0,
     ),
     Activation(
         name="serlu",
@@ -134,7 +97,6 @@ ACTIVATIONS: tuple[Activation, ...] = (
         module=nn.SERLU,
         reference=_serlu,
         defaults={},
-        kinks=_at_zero,
     ),
     Activation(
         name="squared_relu",
@@ -142,7 +104,6 @@ ACTIVATIONS: tuple[Activation, ...] = (
         module=nn.SquaredReLU,
         reference=_squared_relu,
         defaults={},
-        kinks=_at_zero,
     ),
     Activation(
         name="hardtanh",
@@ -150,10 +111,7 @@ ACTIVATIONS: tuple[Activation, ...] = (
         module=nn.Hardtanh,
         reference=reference.hardtanh,
         defaults={"min_val": -1.0, "max_val": 1.0},
-        others=({"min_val": -0.5, "max_val": 2.0}, {"min_val": 0.25, "max_val": 0.75}),
-        kinks=lambda min_val, max_val: (min_val, max_val),
         inplace=True,
-        saves_result=_always,
     ),
     Activation(
         name="threshold",
@@ -161,10 +119,7 @@ ACTIVATIONS: tuple[Activation, ...] = (
         module=nn.Threshold,
         reference=reference.threshold,
         defaults={"threshold": 0.1, "value": 20.0},
-        others=({"threshold": 0.0, "value": 0.0}, {"threshold": -0.5, "value": -2.0}),
-        kinks=lambda threshold, value: (threshold,),
         inplace=True,
-        saves_result=lambda threshold, value: value <= threshold,
     ),
     Activation(
         name="sigmoid",
@@ -172,7 +127,6 @@ ACTIVATIONS: tuple[Activation, ...] = (
         module=nn.Sigmoid,
         reference=torch.sigmoid,
         defaults={},
-        saves_result=_always,
     ),
     Activation(
         name="tanh",
@@ -180,7 +134,6 @@ ACTIVATIONS: tuple[Activation, ...] = (
         module=nn.Tanh,
         reference=torch.tanh,
         defaults={},
-        saves_result=_always,
     ),
     Activation(
         name="logsigmoid",
@@ -195,7 +148,6 @@ ACTIVATIONS: tuple[Activation, ...] = (
         module=nn.Hardsigmoid,
         reference=reference.hardsigmoid,
         defaults={},
-        kinks=lambda: (-3.0, 3.0),
         inplace=True,
     ),
     Activation(
@@ -204,7 +156,6 @@ ACTIVATIONS: tuple[Activation, ...] = (
         module=nn.Softsign,
         reference=reference.softsign,
         defaults={},
-        kinks=_at_zero,
     ),
     Activation(
         name="tanhshrink",
@@ -219,8 +170,6 @@ ACTIVATIONS: tuple[Activation, ...] = (
         module=nn.Softplus,
         reference=reference.softplus,
         defaults={"beta": 1.0, "threshold": 20.0},
-        others=({"beta": 2.0, "threshold": 3.0}, {"beta": 0.5, "threshold": -1.0}),
-        kinks=lambda beta, threshold: (threshold / beta,),
     ),
     Activation(
         name="gelu",
@@ -258,7 +207,6 @@ ACTIVATIONS: tuple[Activation, ...] = (
         module=nn.Hardswish,
         reference=reference.hardswish,
         defaults={},
-        kinks=lambda: (-3.0, 3.0),
         inplace=True,
     ),
     Activation(
@@ -267,8 +215,6 @@ ACTIVATIONS: tuple[Activation, ...] = (
         module=nn.Softshrink,
         reference=reference.softshrink,
         defaults={"lambd": 0.5},
-        others=({"lambd": 0.0}, {"lambd": 1.5}),
-        kinks=lambda lambd: (-lambd, lambd),
     ),
     Activation(
         name="hardshrink",
@@ -276,9 +222,6 @@ ACTIVATIONS: tuple[Activation, ...] = (
         module=nn.Hardshrink,
         reference=reference.hardshrink,
         defaults={"lambd": 0.5},
-        others=({"lambd": 0.0}, {"lambd": 1.5}, {"lambd": -1.0}),
-        kinks=lambda lambd: (-lambd, lambd),
-        saves_result=lambda lambd: lambd >= 0,
     ),
     Activation(
         name="exp",
@@ -286,7 +229,6 @@ ACTIVATIONS: tuple[Activation, ...] = (
         module=nn.Exp,
         reference=torch.exp,
         defaults={},
-        saves_result=_always,
     ),
 )
 

@@ -3,16 +3,16 @@
 //   struct ELU {
 //     static constexpr const char* kName = "elu";                    // the operator's name
 //     static constexpr Shape kShape = Shape::kSmooth;
-//     static constexpr std::array kParameters = {Parameter{"alpha", 1.0}};
+//     static constexpr std::array kParameters = {Parameter{"alpha"}};
 //     double alpha;                                                  // in the same order
 //
-//     bool saves_result() const;              // what backward reads: the result or the input
 //     template <class T> T value(T x) const;
-//     template <class T> T slope(T x) const;                // f'(x) and f''(x), where the input
-//     template <class T> T curvature(T x) const;            // may be saved;
-//     template <class T> T slope_of_result(T y) const;      // f' as a function s(y) of the result,
-//     template <class T> T curvature_of_result(T y) const;  // and s'(y), where that may be
-//   };
+//     template <class T> T slope(T x) const;                // f'(x) and f''(x): backward reads the
+//     template <class T> T curvature(T x) const;            // input. Left out where it reads the
+//     template <class T> T slope_of_result(T y) const;      // result: f' as a function s(y) of it
+//     template <class T> T curvature_of_result(T y) const;  // and s'(y).
+//     bool result_tells_slope() const;  // with both kinds: whether the in-place form, which torch
+//   };                                  // differentiates from the result, may do so
 //
 // T is double, float or a SIMD vector (see math.h). `where` evaluates both sides. The direction of
 // a comparison decides what happens at a kink and for NaN: write it so that NaN gives NaN.
@@ -20,21 +20,25 @@
 
 #include <array>
 #include <concepts>
-#include <limits>
 #include <type_traits>
 
 namespace activations_ext {
 
-// A float parameter of the operator. NaN stands for "no default".
+// What a parameter is to the numbers in a tensor: a factor has the precision of the type that
+// computes, a bound, which is compared with them, is rounded to theirs.
+enum class Role { kFactor, kBound };
+
+// A float parameter of the operator.
 struct Parameter {
   const char* name;
-  double default_value = std::numeric_limits<double>::quiet_NaN();
+  Role role = Role::kFactor;
 };
 
 enum class Shape {
-  kSmooth,           // grad_input = grad_output · slope
-  kPiecewise,        // where the slope is 0 the gradient is 0, even of an infinite grad_output
-  kPiecewiseLinear,  // and there is no curvature
+  kSmooth,     // grad_input = grad_output · slope
+  kBent,       // where the slope is 0 the gradient is 0, even of an infinite grad_output
+  kGate,       // the same, and there is no curvature
+  kTwoSlopes,  // grad_output · slope, and no curvature
 };
 
 template <class A>
@@ -42,18 +46,32 @@ concept Activation = std::is_trivially_copyable_v<A> && requires(const A f, doub
   { A::kName } -> std::convertible_to<const char*>;
   { A::kShape } -> std::convertible_to<Shape>;
   { A::kParameters.size() } -> std::convertible_to<std::size_t>;
-  { f.saves_result() } -> std::same_as<bool>;
   { f.value(x) } -> std::same_as<double>;
 };
 
 template <class A>
 constexpr std::size_t kArity = A::kParameters.size();
 
+// An activation's parameters in its order.
 template <class A>
-constexpr bool kMaySaveInput = requires(const A f, double x) { f.slope(x); };
+using Parameters = std::array<double, kArity<A>>;
+
 template <class A>
-constexpr bool kMaySaveResult = requires(const A f, double x) { f.slope_of_result(x); };
+constexpr bool kCurved = A::kShape == Shape::kSmooth || A::kShape == Shape::kBent;
 template <class A>
-constexpr bool kCurved = A::kShape != Shape::kPiecewiseLinear;
+constexpr bool kGated = A::kShape == Shape::kBent || A::kShape == Shape::kGate;
+
+// What backward reads.
+template <class A>
+constexpr bool kFromInput = requires(const A f, double x) { f.slope(x); };
+template <class A>
+constexpr bool kFromResult = requires(const A f, double x) { f.slope_of_result(x); };
+
+// The in-place form saves its result, else a copy of its input.
+template <class A>
+constexpr bool saves_result_in_place(const A& activation) {
+  if constexpr (kFromInput<A> && kFromResult<A>) return activation.result_tells_slope();
+  return kFromResult<A>;
+}
 
 }  // namespace activations_ext

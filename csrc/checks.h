@@ -2,10 +2,13 @@
 // came.
 #pragma once
 
+#include <ATen/OpMathType.h>
 #include <ATen/core/Tensor.h>
 #include <c10/util/Exception.h>
 
 #include <cmath>
+#include <limits>
+#include <tuple>
 
 #include "registry.h"
 
@@ -77,15 +80,9 @@ inline void check_parameters(const Hardtanh& activation) {
 }
 
 template <>
-inline void check_parameters(const Softplus& activation) {
-  TORCH_CHECK(activation.beta > 0, "softplus(): expected argument 'beta' to be positive, but got ",
-              activation.beta);
-}
-
-template <>
 inline void check_parameters(const Softshrink& activation) {
-  TORCH_CHECK(activation.lambd >= 0,
-              "softshrink(): expected argument 'lambd' to be at least 0, but got ",
+  TORCH_CHECK(activation.lambd >= 0 && std::isfinite(activation.lambd),
+              "softshrink(): expected argument 'lambd' to be at least 0 and finite, but got ",
               activation.lambd);
 }
 
@@ -103,6 +100,45 @@ inline void check_parameters(const ShiftDropout& activation) {
   TORCH_CHECK_VALUE(activation.p >= 0 && activation.p <= 1,
                     "shift_dropout(): expected argument 'p' to be between 0 and 1, but got ",
                     activation.p);
+}
+
+// A parameter as a number that `dtype` can hold; one that is too large for it is refused, as torch
+// does, instead of becoming infinite.
+inline double rounded_to(at::ScalarType dtype, double number, const char* name,
+                         const char* parameter) {
+  double rounded = number, largest = std::numeric_limits<double>::max();
+  if (dtype == at::kFloat) {
+    rounded = float(number);
+    largest = std::numeric_limits<float>::max();
+  } else if (dtype == at::kBFloat16) {
+    rounded = at::BFloat16(float(number));
+    largest = std::numeric_limits<at::BFloat16>::max();
+  } else if (dtype == at::kHalf) {
+    rounded = at::Half(float(number));
+    largest = std::numeric_limits<at::Half>::max();
+  }
+  TORCH_CHECK(std::abs(number) <= largest || !std::isfinite(number), name,
+              "(): expected argument '", parameter, "' to be a number of ", dtype,
+              ": value cannot be converted without overflow, but got ", number);
+  return rounded;
+}
+
+// The activation of these parameters, for tensors of `dtype`.
+template <class A>
+A make(Parameters<A> parameters, at::ScalarType dtype) {
+  const auto activation = [&] {
+    return std::apply([](auto... parameter) { return A{parameter...}; }, parameters);
+  };
+  check_parameters(activation());
+  for (std::size_t i = 0; i < kArity<A>; ++i) {
+    const Parameter& parameter = A::kParameters[i];
+    if (parameter.role == Role::kBound) {
+      parameters[i] = rounded_to(dtype, parameters[i], A::kName, parameter.name);
+    } else {
+      rounded_to(at::toOpMathType(dtype), parameters[i], A::kName, parameter.name);
+    }
+  }
+  return activation();
 }
 
 }  // namespace activations_ext

@@ -5,7 +5,7 @@
 #include <ATen/ops/zeros_like.h>
 #include <torch/library.h>
 
-#include <sstream>
+#include <string>
 
 #include "checks.h"
 #include "cpu/launch.h"
@@ -13,24 +13,31 @@
 namespace activations_ext {
 namespace {
 
+// Without defaults of parameters: torch reads a fraction by the C locale, and a decimal comma would
+// turn 0.01 into 0.
 template <class A>
-std::string schema(const char* suffix, const char* tensors) {
-  std::ostringstream text;
-  text.precision(17);
-  text << A::kName << suffix << '(' << tensors;
-  for (const Parameter& parameter : A::kParameters) {
-    text << ", float " << parameter.name;
-    if (parameter.default_value == parameter.default_value) text << '=' << parameter.default_value;
-  }
-  text << ") -> Tensor";
-  return text.str();
+std::string schema(const char* suffix, const char* tensors, const char* last, const char* result) {
+  std::string text = std::string(A::kName) + suffix + "(" + tensors;
+  for (const Parameter& parameter : A::kParameters)
+    text += std::string(", float ") + parameter.name;
+  return text + last + ") -> " + result;
 }
 
 template <class A>
 A checked(const char* argument, const at::Tensor& tensor, const Parameters<A>& parameters) {
-  const A activation = make<A>(parameters);
   check_floating_point(A::kName, argument, tensor);
-  check_parameters(activation);
+  return make<A>(parameters, tensor.scalar_type());
+}
+
+// Of an operator that reads what was saved.
+template <class A>
+A checked(const at::Tensor& grad_output, const at::Tensor& saved, const Parameters<A>& parameters,
+          bool of_result) {
+  const A activation = checked<A>("saved", saved, parameters);
+  check_same(A::kName, grad_output, saved);
+  TORCH_CHECK(of_result ? kFromResult<A> : kFromInput<A>, A::kName,
+              "(): expected argument 'of_result' to be ", !of_result ? "True" : "False",
+              ", as backward has no formula of the ", of_result ? "result" : "input");
   return activation;
 }
 
@@ -38,28 +45,35 @@ struct CpuForward {
   template <class A>
   static at::Tensor call(const at::Tensor& input, const Parameters<A>& parameters) {
     const A activation = checked<A>("input", input, parameters);
-    return cpu::run(cpu::describe(activation, cpu::Pass::kForward), input, {});
+    return cpu::run(cpu::forward(activation), input, {});
+  }
+};
+
+struct CpuInPlace {
+  template <class A>
+  static at::Tensor& call(at::Tensor& input, const Parameters<A>& parameters) {
+    const A activation = checked<A>("input", input, parameters);
+    cpu::run_in_place(cpu::forward(activation), input);
+    return input;
   }
 };
 
 struct CpuBackward {
   template <class A>
   static at::Tensor call(const at::Tensor& grad_output, const at::Tensor& saved,
-                         const Parameters<A>& parameters) {
-    const A activation = checked<A>("saved", saved, parameters);
-    check_same(A::kName, grad_output, saved);
-    return cpu::run(cpu::describe(activation, cpu::Pass::kBackward), grad_output, saved);
+                         const Parameters<A>& parameters, bool of_result) {
+    const A activation = checked<A>(grad_output, saved, parameters, of_result);
+    return cpu::run(cpu::backward(activation, of_result), grad_output, saved);
   }
 };
 
 struct CpuCurvature {
   template <class A>
   static at::Tensor call(const at::Tensor& grad_output, const at::Tensor& saved,
-                         const Parameters<A>& parameters) {
-    const A activation = checked<A>("saved", saved, parameters);
-    check_same(A::kName, grad_output, saved);
+                         const Parameters<A>& parameters, bool of_result) {
+    const A activation = checked<A>(grad_output, saved, parameters, of_result);
     if constexpr (!kCurved<A>) return at::zeros_like(grad_output);
-    return cpu::run(cpu::describe(activation, cpu::Pass::kCurvature), grad_output, saved);
+    return cpu::run(cpu::curvature(activation, of_result), grad_output, saved);
   }
 };
 
@@ -72,12 +86,19 @@ struct MetaForward {
   }
 };
 
+struct MetaInPlace {
+  template <class A>
+  static at::Tensor& call(at::Tensor& input, const Parameters<A>& parameters) {
+    checked<A>("input", input, parameters);
+    return input;
+  }
+};
+
 struct MetaBackward {
   template <class A>
   static at::Tensor call(const at::Tensor& grad_output, const at::Tensor& saved,
-                         const Parameters<A>& parameters) {
-    checked<A>("saved", saved, parameters);
-    check_same(A::kName, grad_output, saved);
+                         const Parameters<A>& parameters, bool of_result) {
+    checked<A>(grad_output, saved, parameters, of_result);
     return at::empty_like(cpu::layout_of(grad_output, saved));
   }
 };
@@ -89,8 +110,16 @@ struct NoKernel {
     fail_no_kernel(A::kName, "input", input);
   }
   template <class A>
-  static at::Tensor call(const at::Tensor& grad_output, const at::Tensor&, const Parameters<A>&) {
+  static at::Tensor call(const at::Tensor& grad_output, const at::Tensor&, const Parameters<A>&,
+                         bool) {
     fail_no_kernel(A::kName, "grad_output", grad_output);
+  }
+};
+
+struct NoInPlace {
+  template <class A>
+  static at::Tensor& call(at::Tensor& input, const Parameters<A>&) {
+    fail_no_kernel(A::kName, "input", input);
   }
 };
 
@@ -99,23 +128,28 @@ struct NoKernel {
 TORCH_LIBRARY(activations_ext, library) {
   Activations::for_each([&]<Activation A>() {
     const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag};
-    const char* binary = "Tensor grad_output, Tensor saved";
-    library.def(torch::schema(schema<A>("", "Tensor input").c_str()), tags);
-    library.def(torch::schema(schema<A>("_backward", binary).c_str()), tags);
-    library.def(torch::schema(schema<A>("_curvature", binary).c_str()), tags);
+    const auto define = [&](auto... parts) {
+      library.def(torch::schema(schema<A>(parts...).c_str()), tags);
+    };
+    const char* saved = "Tensor grad_output, Tensor saved";
+    const char* last = kFromInput<A> ? ", bool of_result=False" : ", bool of_result=True";
+    define("", "Tensor input", "", "Tensor");
+    define("_", "Tensor(a!) input", "", "Tensor(a!)");
+    define("_backward", saved, last, "Tensor");
+    define("_curvature", saved, last, "Tensor");
   });
 }
 
 TORCH_LIBRARY_IMPL(activations_ext, CPU, library) {
-  implement_all<CpuForward, CpuBackward, CpuCurvature>(library);
+  implement_all<CpuForward, CpuInPlace, CpuBackward, CpuCurvature>(library);
 }
 
 TORCH_LIBRARY_IMPL(activations_ext, Meta, library) {
-  implement_all<MetaForward, MetaBackward, MetaBackward>(library);
+  implement_all<MetaForward, MetaInPlace, MetaBackward, MetaBackward>(library);
 }
 
 TORCH_LIBRARY_IMPL(activations_ext, CompositeExplicitAutograd, library) {
-  implement_all<NoKernel, NoKernel, NoKernel>(library);
+  implement_all<NoKernel, NoInPlace, NoKernel, NoKernel>(library);
 }
 
 }  // namespace activations_ext

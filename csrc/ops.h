@@ -1,4 +1,5 @@
-// The operators of one activation: `name`, `name_backward` and `name_curvature`.
+// The operators of one activation: `name`, `name_` in place, `name_backward` and `name_curvature`.
+// The last two read what was saved: the input or, if `of_result`, the result.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -10,15 +11,6 @@
 #include "registry.h"
 
 namespace activations_ext {
-
-// An activation's float parameters, in the order of the schema.
-template <class A>
-using Parameters = std::array<double, kArity<A>>;
-
-template <class A>
-A make(const Parameters<A>& parameters) {
-  return std::apply([](auto... parameter) { return A{parameter...}; }, parameters);
-}
 
 inline std::string operator_name(const char* activation, const char* suffix) {
   return std::string("activations_ext::") + activation + suffix;
@@ -35,7 +27,8 @@ struct Signature;
 template <class A, std::size_t... I>
 struct Signature<A, std::index_sequence<I...>> {
   using Unary = at::Tensor(const at::Tensor&, Real<I>...);
-  using Binary = at::Tensor(const at::Tensor&, const at::Tensor&, Real<I>...);
+  using InPlace = at::Tensor&(at::Tensor&, Real<I>...);
+  using Binary = at::Tensor(const at::Tensor&, const at::Tensor&, Real<I>..., bool);
 
   // F::call<A>(tensors…, parameters) with the parameters as single arguments, as the dispatcher
   // wants it.
@@ -44,9 +37,13 @@ struct Signature<A, std::index_sequence<I...>> {
     return F::template call<A>(input, Parameters<A>{parameter...});
   }
   template <class F>
+  static at::Tensor& in_place(at::Tensor& input, Real<I>... parameter) {
+    return F::template call<A>(input, Parameters<A>{parameter...});
+  }
+  template <class F>
   static at::Tensor binary(const at::Tensor& grad_output, const at::Tensor& saved,
-                           Real<I>... parameter) {
-    return F::template call<A>(grad_output, saved, Parameters<A>{parameter...});
+                           Real<I>... parameter, bool of_result) {
+    return F::template call<A>(grad_output, saved, Parameters<A>{parameter...}, of_result);
   }
 };
 
@@ -56,23 +53,31 @@ struct Signature<A, std::index_sequence<I...>> {
 template <class A>
 struct Operator {
   using Unary = typename detail::Signature<A>::Unary;
+  using InPlace = typename detail::Signature<A>::InPlace;
   using Binary = typename detail::Signature<A>::Binary;
 
   static at::Tensor forward(const at::Tensor& input, const Parameters<A>& parameters) {
     static const auto op = find<Unary>("");
     return std::apply([&](auto... parameter) { return op.call(input, parameter...); }, parameters);
   }
+  static at::Tensor& in_place(at::Tensor& input, const Parameters<A>& parameters) {
+    static const auto op = find<InPlace>("_");
+    return std::apply(
+        [&](auto... parameter) -> at::Tensor& { return op.call(input, parameter...); }, parameters);
+  }
   static at::Tensor backward(const at::Tensor& grad_output, const at::Tensor& saved,
-                             const Parameters<A>& parameters) {
+                             const Parameters<A>& parameters, bool of_result) {
     static const auto op = find<Binary>("_backward");
-    return std::apply([&](auto... parameter) { return op.call(grad_output, saved, parameter...); },
-                      parameters);
+    return std::apply(
+        [&](auto... parameter) { return op.call(grad_output, saved, parameter..., of_result); },
+        parameters);
   }
   static at::Tensor curvature(const at::Tensor& grad_output, const at::Tensor& saved,
-                              const Parameters<A>& parameters) {
+                              const Parameters<A>& parameters, bool of_result) {
     static const auto op = find<Binary>("_curvature");
-    return std::apply([&](auto... parameter) { return op.call(grad_output, saved, parameter...); },
-                      parameters);
+    return std::apply(
+        [&](auto... parameter) { return op.call(grad_output, saved, parameter..., of_result); },
+        parameters);
   }
 
  private:
@@ -84,9 +89,18 @@ struct Operator {
   }
 };
 
-// Registers Forward, Backward and Curvature (structs with a static `call<A>`) for every activation.
-template <class Forward, class Backward, class Curvature, class Library>
+// Registers structs with a static `call<A>` for every activation.
+template <class InPlace, class Library>
+void implement_in_place(Library& library) {
+  Activations::for_each([&]<Activation A>() {
+    const std::string name = std::string(A::kName) + "_";
+    library.impl(name.c_str(), &detail::Signature<A>::template in_place<InPlace>);
+  });
+}
+
+template <class Forward, class InPlace, class Backward, class Curvature, class Library>
 void implement_all(Library& library) {
+  implement_in_place<InPlace>(library);
   Activations::for_each([&]<Activation A>() {
     using Signature = detail::Signature<A>;
     const std::string name = A::kName;

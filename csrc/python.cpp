@@ -5,6 +5,8 @@
 #include <torch/csrc/Exceptions.h>
 #include <torch/csrc/autograd/python_variable.h>
 #include <torch/csrc/utils/pybind.h>
+#include <torch/csrc/utils/python_symnode.h>
+#include <torch/csrc/utils/tensor_numpy.h>
 
 #include <string>
 #include <vector>
@@ -21,10 +23,9 @@ template <class A>
 at::Tensor out_of_place(const at::Tensor& input, const Parameters<A>& parameters) {
   if (!nothing_intercepts() || !is_plain(input) || torch::autograd::isFwGradDefined(input))
     return Operator<A>::forward(input, parameters);
-  const A activation = make<A>(parameters);
-  check_parameters(activation);
+  const A activation = make<A>(parameters, input.scalar_type());
   const auto compute = [&](const at::Tensor& x) {
-    return cpu::run(cpu::describe(activation, cpu::Pass::kForward), x, {});
+    return cpu::run(cpu::forward(activation), x, {});
   };
   return differentiable<A>(input, parameters, compute, [](const at::Tensor&) {});
 }
@@ -35,20 +36,18 @@ bool view_with_history(const at::Tensor& input) {
          (input.requires_grad() || input._base().requires_grad());
 }
 
-// What the operator may save of a tensor that is about to be overwritten.
-at::Tensor kept(const at::Tensor& input) {
-  return torch::autograd::compute_requires_grad(input) ? input.clone() : input;
-}
-
 template <class A>
 void in_place(at::Tensor& input, const Parameters<A>& parameters) {
   if (!nothing_intercepts() || !is_plain(input) || torch::autograd::isFwGradDefined(input) ||
-      view_with_history(input) || !input.is_non_overlapping_and_dense()) {
-    input.copy_(Operator<A>::forward(kept(input), parameters));
+      view_with_history(input)) {
+    Operator<A>::in_place(input, parameters);
     return;
   }
-  check_parameters(make<A>(parameters));
-  differentiable_in_place<A>(input, parameters);
+  const A activation = make<A>(parameters, input.scalar_type());
+  differentiable_in_place<A>(input, parameters, [&](at::Tensor& x) {
+    cpu::run_in_place(cpu::forward(activation), x);
+    torch::autograd::increment_version(x);
+  });
 }
 
 // --- reading the arguments ----------------------------------------------------------------------
@@ -64,13 +63,32 @@ const at::Tensor& tensor_argument(const char* name, const char* argument, PyObje
   return THPVariable_Unpack(object);
 }
 
+// As torch reads a number: not from whatever has __float__, and not from a tensor that wants a
+// gradient, which would be lost.
 double number_argument(const char* name, const char* argument, PyObject* object) {
-  const double number = PyFloat_AsDouble(object);
-  if (number == -1.0 && PyErr_Occurred()) {
-    PyErr_Clear();
-    TORCH_CHECK_TYPE(false, name, "(): expected argument '", argument, "' to be a number, but got ",
-                     Py_TYPE(object)->tp_name);
+  if (PyFloat_Check(object)) return PyFloat_AS_DOUBLE(object);
+  if (PyLong_Check(object)) {
+    const int64_t whole = PyLong_AsLongLong(object);
+    if (whole == -1 && PyErr_Occurred()) throw python_error();  // OverflowError
+    return double(whole);
   }
+  if (THPVariable_Check(object)) {
+    const at::Tensor& tensor = THPVariable_Unpack(object);
+    TORCH_CHECK_TYPE(tensor.dim() == 0 && !tensor.requires_grad(), name, "(): expected argument '",
+                     argument, "' to be a number, but got a Tensor of shape ", tensor.sizes(),
+                     tensor.requires_grad() ? " that requires a gradient" : "");
+    return tensor.item().toDouble();
+  }
+  // A number that an exporter traces, made of a shape.
+  if (torch::is_symfloat(object))
+    return pybind11::cast<c10::SymFloat>(pybind11::handle(object)).guard_float(__FILE__, __LINE__);
+  if (torch::is_symint(object))
+    return double(
+        pybind11::cast<c10::SymInt>(pybind11::handle(object)).guard_int(__FILE__, __LINE__));
+  TORCH_CHECK_TYPE(torch::utils::is_numpy_scalar(object), name, "(): expected argument '", argument,
+                   "' to be a number, but got ", Py_TYPE(object)->tp_name);
+  const double number = PyFloat_AsDouble(object);
+  if (number == -1.0 && PyErr_Occurred()) throw python_error();
   return number;
 }
 
@@ -122,6 +140,7 @@ PyObject* prelu_entry(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
 struct RandomOperator {
   const char* name;
   at::Tensor (*compute)(const at::Tensor&, const at::Tensor&, double, double);
+  at::Tensor& (*in_place)(at::Tensor&, const at::Tensor&, double, double);
   const char* parameters[2];
 };
 
@@ -135,17 +154,20 @@ PyObject* random_entry(const RandomOperator& op, PyObject* const* arguments, Py_
   const double second = number_argument(op.name, op.parameters[1], arguments[4]);
   return without_gil([&] {
     if (!inplace) return op.compute(input, seed, first, second);
-    return at::Tensor(input).copy_(op.compute(kept(input), seed, first, second));
+    at::Tensor target = input;
+    return op.in_place(target, seed, first, second);
   });
   END_HANDLE_TH_ERRORS
 }
 
 PyObject* rrelu_entry(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
-  return random_entry({"rrelu", &rrelu_with_seed, {"lower", "upper"}}, arguments, count);
+  return random_entry({"rrelu", &rrelu_with_seed, &rrelu_with_seed_, {"lower", "upper"}}, arguments,
+                      count);
 }
 PyObject* shift_dropout_entry(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
-  return random_entry({"shift_dropout", &shift_dropout_with_seed, {"p", "minimum"}}, arguments,
-                      count);
+  return random_entry(
+      {"shift_dropout", &shift_dropout_with_seed, &shift_dropout_with_seed_, {"p", "minimum"}},
+      arguments, count);
 }
 
 // The instruction sets of setup.py's kernel modules whose every instruction this processor (and the

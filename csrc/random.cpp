@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "autograd/batching.h"
-#include "autograd/node.h"
+#include "autograd/in_place.h"
 #include "checks.h"
 #include "cpu/launch.h"
 
@@ -26,6 +26,7 @@ using at::Tensor;
 using torch::autograd::isFwGradDefined;
 
 using ForwardSignature = Tensor(const Tensor&, const Tensor&, double, double);
+using InPlaceSignature = Tensor&(Tensor&, const Tensor&, double, double);
 using BackwardSignature = Tensor(const Tensor&, const Tensor&, const Tensor&, double, double);
 
 template <class Signature>
@@ -35,6 +36,14 @@ auto find(const char* name) {
 
 }  // namespace
 
+Tensor& rrelu_with_seed_(Tensor& input, const Tensor& seed, double lower, double upper) {
+  static const auto op = find<InPlaceSignature>("activations_ext::rrelu_with_seed_");
+  return op.call(input, seed, lower, upper);
+}
+Tensor& shift_dropout_with_seed_(Tensor& input, const Tensor& seed, double p, double minimum) {
+  static const auto op = find<InPlaceSignature>("activations_ext::shift_dropout_with_seed_");
+  return op.call(input, seed, p, minimum);
+}
 Tensor rrelu_with_seed(const Tensor& input, const Tensor& seed, double lower, double upper) {
   static const auto op = find<ForwardSignature>("activations_ext::rrelu_with_seed");
   return op.call(input, seed, lower, upper);
@@ -67,6 +76,12 @@ Tensor run(const A& activation, const Tensor& a, const Tensor& gate, const Tenso
                          static_cast<uint64_t>(*seed.const_data_ptr<int64_t>()));
 }
 
+// The kernels below Autograd, where the in-place form is a copy of the result.
+template <Tensor (*kCompute)(const Tensor&, const Tensor&, double, double)>
+Tensor& overwrite(Tensor& input, const Tensor& seed, double first, double second) {
+  return input.copy_(kCompute(input, seed, first, second));
+}
+
 Tensor cpu_rrelu(const Tensor& input, const Tensor& seed, double lower, double upper) {
   const RReLU activation{lower, upper};
   check("rrelu", activation, input, seed);
@@ -85,6 +100,14 @@ Tensor cpu_shift_dropout(const Tensor& input, const Tensor& seed, double p, doub
   return run(activation, input, input, seed);
 }
 
+Tensor& meta_rrelu_(Tensor& input, const Tensor& seed, double lower, double upper) {
+  check("rrelu", RReLU{lower, upper}, input, seed);
+  return input;
+}
+Tensor& meta_shift_dropout_(Tensor& input, const Tensor& seed, double p, double minimum) {
+  check("shift_dropout", ShiftDropout{p, minimum}, input, seed);
+  return input;
+}
 Tensor meta_rrelu(const Tensor& input, const Tensor& seed, double lower, double upper) {
   check("rrelu", RReLU{lower, upper}, input, seed);
   return at::empty_like(input);
@@ -100,6 +123,12 @@ Tensor meta_shift_dropout(const Tensor& input, const Tensor& seed, double p, dou
   return at::empty_like(input);
 }
 
+Tensor& no_rrelu_(Tensor& input, const Tensor&, double, double) {
+  fail_no_kernel("rrelu", "input", input);
+}
+Tensor& no_shift_dropout_(Tensor& input, const Tensor&, double, double) {
+  fail_no_kernel("shift_dropout", "input", input);
+}
 Tensor no_rrelu(const Tensor& input, const Tensor&, double, double) {
   fail_no_kernel("rrelu", "input", input);
 }
@@ -152,23 +181,37 @@ Tensor autograd_rrelu(const Tensor& input, const Tensor& seed, double lower, dou
     at::AutoDispatchBelowADInplaceOrView below;
     return rrelu_with_seed(input, seed, lower, upper);
   }();
-  const bool saves_result = RReLU{lower, upper}.saves_result();
-  auto node = requires_grad ? make_node<RReLUNode>() : nullptr;
   if (requires_grad) {
+    auto node = make_node<RReLUNode>();
     node->set_next_edges(torch::autograd::collect_next_edges(input));
     node->parameters = {lower, upper};
-    node->saved_is_output = saves_result;
+    node->saved[0] = SavedVariable(input, /*is_output=*/false);
+    node->saved[1] = SavedVariable(seed, /*is_output=*/false);
     torch::autograd::set_history(result, node);
   }
   if (isFwGradDefined(input))
     result._set_fw_grad(
         call_rrelu_backward(tangent_of(input), primal_of(input), seed, lower, upper),
         /*level=*/0, /*is_inplace_op=*/false);
-  if (requires_grad) {
-    node->saved[0] = SavedVariable(saves_result ? result : input, saves_result);
-    node->saved[1] = SavedVariable(seed, /*is_output=*/false);
-  }
   return result;
+}
+
+Tensor& autograd_rrelu_(Tensor& input, const Tensor& seed, double lower, double upper) {
+  const bool of_result = RReLU{lower, upper}.result_tells_slope();
+  const auto compute = [&](Tensor& x) {
+    at::AutoDispatchBelowAutograd below;
+    rrelu_with_seed_(x, seed, lower, upper);
+  };
+  const auto save = [&](RReLUNode& node, const Tensor& original) {
+    node.parameters = {lower, upper};
+    node.of_result = node.saved_is_output = of_result;
+    node.saved[0] = SavedVariable(of_result ? input : original, /*is_output=*/of_result);
+    node.saved[1] = SavedVariable(seed, /*is_output=*/false);
+  };
+  const auto tangent = [&](const Tensor& of, const Tensor& saved) {
+    return call_rrelu_backward(of, saved, seed, lower, upper);
+  };
+  return differentiable_in_place<RReLUNode>(input, !of_result, compute, save, tangent);
 }
 
 Tensor autograd_rrelu_backward(const Tensor& grad_output, const Tensor& saved, const Tensor& seed,
@@ -215,6 +258,36 @@ Tensor autograd_shift_dropout(const Tensor& input, const Tensor& seed, double p,
   return result;
 }
 
+Tensor& autograd_shift_dropout_(Tensor& input, const Tensor& seed, double p, double minimum) {
+  const auto compute = [&](Tensor& x) {
+    at::AutoDispatchBelowAutograd below;
+    shift_dropout_with_seed_(x, seed, p, minimum);
+  };
+  const auto save = [&](ShiftDropoutNode& node, const Tensor&) {
+    node.parameters = {p};
+    node.saved[0] = SavedVariable(seed, /*is_output=*/false);
+  };
+  const auto tangent = [&](const Tensor& of, const Tensor&) {
+    return shift_dropout_with_seed(of, seed, p, /*minimum=*/0.0);
+  };
+  return differentiable_in_place<ShiftDropoutNode>(input, /*keeps_input=*/false, compute, save,
+                                                   tangent);
+}
+
+// The in-place forms below Autograd, of either operator.
+template <Tensor& (*kInPlace)(Tensor&, const Tensor&, double, double)>
+Tensor& versioned(Tensor& input, const Tensor& seed, double first, double second) {
+  return count_version(input, [&](Tensor& x) { kInPlace(x, seed, first, second); });
+}
+template <Tensor (*kCompute)(const Tensor&, const Tensor&, double, double)>
+Tensor& functional(Tensor& input, const Tensor& seed, double first, double second) {
+  return functionalized(input, [&](const Tensor& x) {
+    namespace impl = at::functionalization::impl;
+    const Tensor s = impl::isFunctionalTensor(seed) ? impl::from_functional_tensor(seed) : seed;
+    return kCompute(x, s, first, second);
+  });
+}
+
 // --- functorch ----------------------------------------------------------------------------------
 
 // One example after another: each has to get the numbers that it would get alone.
@@ -256,12 +329,28 @@ Tensor batched_shift_dropout(const Tensor& input, const Tensor& seed, double p, 
       input, seed);
 }
 
+// The seed may be batched where the input is not, which has no place for the results.
+template <Tensor (*kCompute)(const Tensor&, const Tensor&, double, double)>
+Tensor& batched_overwrite(Tensor& input, const Tensor& seed, double first, double second) {
+  TORCH_CHECK(vmap_level(input) >= vmap_level(seed),
+              "vmap: an in-place dropout of a tensor that is not batched would have to write "
+              "several results into it");
+  return input.copy_(kCompute(input, seed, first, second));
+}
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(activations_ext, library) {
   const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag};
   library.def("rrelu_with_seed(Tensor input, Tensor seed, float lower, float upper) -> Tensor",
               tags);
+  library.def(
+      "rrelu_with_seed_(Tensor(a!) input, Tensor seed, float lower, float upper) -> Tensor(a!)",
+      tags);
+  library.def(
+      "shift_dropout_with_seed_(Tensor(a!) input, Tensor seed, float p, float minimum) -> "
+      "Tensor(a!)",
+      tags);
   library.def(
       "rrelu_with_seed_backward(Tensor grad_output, Tensor saved, Tensor seed, float lower, "
       "float upper) -> Tensor",
@@ -271,33 +360,53 @@ TORCH_LIBRARY_FRAGMENT(activations_ext, library) {
 }
 
 TORCH_LIBRARY_IMPL(activations_ext, CPU, library) {
+  library.impl("rrelu_with_seed_", &overwrite<cpu_rrelu>);
+  library.impl("shift_dropout_with_seed_", &overwrite<cpu_shift_dropout>);
   library.impl("rrelu_with_seed", &cpu_rrelu);
   library.impl("rrelu_with_seed_backward", &cpu_rrelu_backward);
   library.impl("shift_dropout_with_seed", &cpu_shift_dropout);
 }
 
 TORCH_LIBRARY_IMPL(activations_ext, Meta, library) {
+  library.impl("rrelu_with_seed_", &meta_rrelu_);
+  library.impl("shift_dropout_with_seed_", &meta_shift_dropout_);
   library.impl("rrelu_with_seed", &meta_rrelu);
   library.impl("rrelu_with_seed_backward", &meta_rrelu_backward);
   library.impl("shift_dropout_with_seed", &meta_shift_dropout);
 }
 
 TORCH_LIBRARY_IMPL(activations_ext, CompositeExplicitAutograd, library) {
+  library.impl("rrelu_with_seed_", &no_rrelu_);
+  library.impl("shift_dropout_with_seed_", &no_shift_dropout_);
   library.impl("rrelu_with_seed", &no_rrelu);
   library.impl("rrelu_with_seed_backward", &no_rrelu_backward);
   library.impl("shift_dropout_with_seed", &no_shift_dropout);
 }
 
 TORCH_LIBRARY_IMPL(activations_ext, Autograd, library) {
+  library.impl("rrelu_with_seed_", &autograd_rrelu_);
+  library.impl("shift_dropout_with_seed_", &autograd_shift_dropout_);
   library.impl("rrelu_with_seed", &autograd_rrelu);
   library.impl("rrelu_with_seed_backward", &autograd_rrelu_backward);
   library.impl("shift_dropout_with_seed", &autograd_shift_dropout);
 }
 
 TORCH_LIBRARY_IMPL(activations_ext, FuncTorchBatched, library) {
+  library.impl("rrelu_with_seed_", &batched_overwrite<rrelu_with_seed>);
+  library.impl("shift_dropout_with_seed_", &batched_overwrite<shift_dropout_with_seed>);
   library.impl("rrelu_with_seed", &batched_rrelu);
   library.impl("rrelu_with_seed_backward", &batched_rrelu_backward);
   library.impl("shift_dropout_with_seed", &batched_shift_dropout);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, ADInplaceOrView, library) {
+  library.impl("rrelu_with_seed_", &versioned<rrelu_with_seed_>);
+  library.impl("shift_dropout_with_seed_", &versioned<shift_dropout_with_seed_>);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, Functionalize, library) {
+  library.impl("rrelu_with_seed_", &functional<rrelu_with_seed>);
+  library.impl("shift_dropout_with_seed_", &functional<shift_dropout_with_seed>);
 }
 
 }  // namespace activations_ext

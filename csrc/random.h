@@ -7,7 +7,10 @@ namespace activations_ext {
 // The operators, through the dispatcher. `seed` is an int64 tensor without dimensions.
 at::Tensor rrelu_with_seed(const at::Tensor& input, const at::Tensor& seed, double lower,
                            double upper);
+at::Tensor& rrelu_with_seed_(at::Tensor& input, const at::Tensor& seed, double lower, double upper);
 at::Tensor shift_dropout_with_seed(const at::Tensor& input, const at::Tensor& seed, double p,
                                    double minimum);
+at::Tensor& shift_dropout_with_seed_(at::Tensor& input, const at::Tensor& seed, double p,
+                                     double minimum);
 
 }  // namespace activations_ext

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from activations_ext import _C
 from activations_ext.registry import ACTIVATIONS, Activation
+from cases import BOUNDED, KINKS, OTHERS, SAVES_RESULT, SAVES_RESULT_IN_PLACE
 
 CAPABILITIES = tuple(name.lower() for name in _C.supported_capabilities())
 """What ATEN_CPU_CAPABILITY may be on this processor, the best last."""
@@ -40,11 +41,23 @@ class Case:
 
     @property
     def saves_result(self) -> bool:
-        return self.activation.saves_result(*self.parameters)
+        return self.name in SAVES_RESULT
+
+    @property
+    def saves_result_in_place(self) -> bool:
+        return self.name in SAVES_RESULT_IN_PLACE and SAVES_RESULT_IN_PLACE[self.name](
+            *self.parameters
+        )
 
     @property
     def kinks(self) -> tuple[float, ...]:
-        return tuple(self.activation.kinks(*self.parameters))
+        return KINKS[self.name](*self.parameters) if self.name in KINKS else ()
+
+    def rounded(self, dtype: torch.dtype) -> Case:
+        """With the parameters that the numbers of ``dtype`` are compared with rounded to it."""
+        if self.name not in BOUNDED:
+            return self
+        return Case(self.activation, tuple(torch.tensor(self.parameters, dtype=dtype).tolist()))
 
     def __call__(self, input: Tensor, **keywords: Any) -> Tensor:
         return self.activation.function(input, *self.parameters, **keywords)
@@ -74,8 +87,8 @@ class Case:
 
 def _cases() -> Iterable[Case]:
     for activation in ACTIVATIONS:
-        for parameters in (activation.defaults, *activation.others):
-            yield Case(activation, tuple(parameters.values()))
+        for parameters in (tuple(activation.defaults.values()), *OTHERS.get(activation.name, ())):
+            yield Case(activation, parameters)
 
 
 CASES = tuple(_cases())
@@ -159,6 +172,15 @@ def gradient(function: Callable[[Tensor], Tensor], input: Tensor, grad_output: T
     """The gradient at ``input``, in its own layout, of a function applied to it."""
     leaf = input.detach().requires_grad_()
     (result,) = torch.autograd.grad(function(leaf), leaf, grad_output)
+    return result
+
+
+def in_place_gradient(case: Case, input: Tensor, grad_output: Tensor) -> Tensor:
+    """What the in-place form's must be: from the result, where that is what torch saves."""
+    if not case.saves_result_in_place:
+        return gradient(case, input, grad_output)
+    saved = case(input)
+    result: Tensor = case.operator("_backward")(grad_output, saved, *case.parameters, True)
     return result
 
 

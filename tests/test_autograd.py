@@ -262,7 +262,8 @@ def test_in_place_on_views(case: Case) -> None:
         base = x * 1
         row = base[1]
         function(row)
-        function(base.view(-1)[6:8])
+        if not case.saves_result_in_place:  # else a second write is refused, as by torch
+            function(base.view(-1)[6:8])
         (row * base).sum().backward()
         first, x.grad = x.grad, None
         base = x * 1

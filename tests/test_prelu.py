@@ -295,7 +295,6 @@ for shape in ((33, 5), (2, 3, 70, 90), (9000, 3)):
 def test_instruction_sets_agree() -> None:
     """The values to the bit, the weight's sums to five digits."""
     outputs = {
-        run_python(CAPABILITY, ATEN_CPU_CAPABILITY=capability)
-        for capability in CAPABILITIES
+        run_python(CAPABILITY, ATEN_CPU_CAPABILITY=capability) for capability in CAPABILITIES
     }
     assert len(outputs) == 1

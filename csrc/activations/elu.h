@@ -6,37 +6,39 @@
 namespace activations_ext {
 
 // scale·x for x ≥ 0, scale·alpha·(e^(x/width) − 1) otherwise: ELU, SELU and CELU are its members.
-// The result tells the input as long as alpha > 0: there e^(x/width)·alpha·scale = y + alpha·scale.
+// With alpha ≥ 0 the result, too, tells the slope: e^(x/width)·alpha·scale = y + alpha·scale.
 template <bool kStretched>  // width may differ from 1
 struct ExponentialLinear {
   static constexpr Shape kShape = Shape::kSmooth;
   double alpha, scale = 1.0, width = 1.0;
 
-  constexpr bool saves_result() const { return alpha > 0; }
+  constexpr bool result_tells_slope() const { return alpha >= 0 && alpha < infinity<double>(); }
 
   template <class T>
   constexpr T value(T x) const {
     T left;
     if constexpr (kStretched) {
       left = expm1_times(T(scale * alpha / width), x, width);
-    } else {
+    } else if (std::isfinite(alpha)) {
       left = expm1_times(T(scale * alpha), x);
+    } else {
+      left = T(alpha) * expm1_times(T(scale), x);  // its own sum would be ∞ − ∞
     }
     return where(x < T(0.0), left, T(scale) * x);
   }
   template <class T>
   constexpr T slope(T x) const {
     const T left = left_exp(scale * alpha / width, x);
-    return where(x <= T(0.0), left, T(scale));
+    return where(x > T(0.0), T(scale), left);
   }
   template <class T>
   constexpr T curvature(T x) const {
     const T left = left_exp(scale * alpha / width / width, x);
-    return where(x <= T(0.0), left, T(0.0));
+    return where(x > T(0.0), T(0.0), left);
   }
   template <class T>
   constexpr T slope_of_result(T y) const {
-    return where(y <= T(0.0), over_width(y + T(scale * alpha)), T(scale));
+    return where(y > T(0.0), T(scale), over_width(y + T(scale * alpha)));
   }
   template <class T>
   constexpr T curvature_of_result(T y) const {
@@ -53,6 +55,7 @@ struct ExponentialLinear {
   template <class T>
   constexpr T left_exp(double factor, T x) const {
     if constexpr (kStretched) return exp_times(T(factor), x, width);
+    if (!std::isfinite(factor)) return T(factor) * exp(x);
     return exp_times(T(factor), x);
   }
 };
@@ -60,7 +63,7 @@ struct ExponentialLinear {
 // Clevert et al., arXiv:1511.07289.
 struct ELU : ExponentialLinear<false> {
   static constexpr const char* kName = "elu";
-  static constexpr std::array kParameters = {Parameter{"alpha", 1.0}};
+  static constexpr std::array kParameters = {Parameter{"alpha"}};
   constexpr explicit ELU(double alpha) : ExponentialLinear<false>{alpha} {}
 };
 
@@ -74,7 +77,7 @@ struct SELU : ExponentialLinear<false> {
 // Barron, arXiv:1704.07483: continuously differentiable for every alpha.
 struct CELU : ExponentialLinear<true> {
   static constexpr const char* kName = "celu";
-  static constexpr std::array kParameters = {Parameter{"alpha", 1.0}};
+  static constexpr std::array kParameters = {Parameter{"alpha"}};
   constexpr explicit CELU(double alpha) : ExponentialLinear<true>{alpha, 1.0, alpha} {}
 };
 

@@ -10,8 +10,6 @@ struct Exp {
   static constexpr Shape kShape = Shape::kSmooth;
   static constexpr std::array<Parameter, 0> kParameters = {};
 
-  constexpr bool saves_result() const { return true; }
-
   template <class T>
   constexpr T value(T x) const {
     return exp(x);

@@ -12,8 +12,6 @@ struct GELU {
   static constexpr Shape kShape = Shape::kSmooth;
   static constexpr std::array<Parameter, 0> kParameters = {};
 
-  constexpr bool saves_result() const { return false; }
-
   template <class T>
   constexpr T value(T x) const {
     return gated(x, tail(clamped(x)));
@@ -137,8 +135,6 @@ struct GELUTanh {
   static constexpr std::array<Parameter, 0> kParameters = {};
   static constexpr double kLinear = 1.5957691216057307118, kCubic = kLinear * 0.044715;
   static constexpr double kLinearHigh = 3268.0 / 2048;
-
-  constexpr bool saves_result() const { return false; }
 
   template <class T>
   constexpr T value(T x) const {

@@ -8,10 +8,8 @@ namespace activations_ext {
 // (x + 3)/6 clamped to [0, 1]. Slope 0 at both kinks.
 struct Hardsigmoid {
   static constexpr const char* kName = "hardsigmoid";
-  static constexpr Shape kShape = Shape::kPiecewiseLinear;
+  static constexpr Shape kShape = Shape::kGate;
   static constexpr std::array<Parameter, 0> kParameters = {};
-
-  constexpr bool saves_result() const { return false; }
 
   template <class T>
   constexpr T value(T x) const {
@@ -26,10 +24,8 @@ struct Hardsigmoid {
 // x·hardsigmoid(x): Howard et al., arXiv:1905.02244. Slope 0 at −3 and 1 at 3.
 struct Hardswish {
   static constexpr const char* kName = "hardswish";
-  static constexpr Shape kShape = Shape::kPiecewise;
+  static constexpr Shape kShape = Shape::kBent;
   static constexpr std::array<Parameter, 0> kParameters = {};
-
-  constexpr bool saves_result() const { return false; }
 
   template <class T>
   constexpr T value(T x) const {
@@ -38,7 +34,7 @@ struct Hardswish {
   template <class T>
   constexpr T slope(T x) const {
     const T inside = x / T(3.0) + T(0.5);
-    return where(x <= T(-3.0), T(0.0), where(x < T(3.0), inside, T(1.0)));
+    return where(x <= T(-3.0), T(0.0), where(x >= T(3.0), T(1.0), inside));
   }
   template <class T>
   constexpr T curvature(T x) const {

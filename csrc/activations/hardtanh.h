@@ -8,19 +8,18 @@ namespace activations_ext {
 // x clamped to [min_val, max_val]. Slope 0 at both kinks.
 struct Hardtanh {
   static constexpr const char* kName = "hardtanh";
-  static constexpr Shape kShape = Shape::kPiecewiseLinear;
-  static constexpr std::array kParameters = {Parameter{"min_val", -1.0}, Parameter{"max_val", 1.0}};
+  static constexpr Shape kShape = Shape::kGate;
+  static constexpr std::array kParameters = {Parameter{"min_val", Role::kBound},
+                                             Parameter{"max_val", Role::kBound}};
   double min_val, max_val;
-
-  constexpr bool saves_result() const { return true; }
 
   template <class T>
   constexpr T value(T x) const {
     return at_most(at_least(x, min_val), max_val);
   }
   template <class T>
-  constexpr T slope_of_result(T y) const {
-    return where((y > T(min_val)) & (y < T(max_val)), T(1.0), T(0.0));
+  constexpr T slope(T x) const {
+    return where(x <= T(min_val), T(0.0), where(x >= T(max_val), T(0.0), T(1.0)));
   }
 };
 

@@ -6,14 +6,14 @@
 namespace activations_ext {
 
 // x for x > 0, negative_slope·x otherwise. The sign of the result tells the side as long as
-// negative_slope > 0.
+// negative_slope ≥ 0.
 struct LeakyReLU {
   static constexpr const char* kName = "leaky_relu";
-  static constexpr Shape kShape = Shape::kPiecewiseLinear;
-  static constexpr std::array kParameters = {Parameter{"negative_slope", 0.01}};
+  static constexpr Shape kShape = Shape::kTwoSlopes;
+  static constexpr std::array kParameters = {Parameter{"negative_slope"}};
   double negative_slope;
 
-  constexpr bool saves_result() const { return negative_slope > 0; }
+  constexpr bool result_tells_slope() const { return negative_slope >= 0; }
 
   template <class T>
   constexpr T value(T x) const {

@@ -12,8 +12,6 @@ struct Mish {
   static constexpr Shape kShape = Shape::kSmooth;
   static constexpr std::array<Parameter, 0> kParameters = {};
 
-  constexpr bool saves_result() const { return false; }
-
   template <class T>
   constexpr T value(T x) const {
     if constexpr (kIsFloat<T>) {

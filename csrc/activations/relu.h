@@ -8,10 +8,8 @@ namespace activations_ext {
 // max(x, 0). Slope 0 at the kink.
 struct ReLU {
   static constexpr const char* kName = "relu";
-  static constexpr Shape kShape = Shape::kPiecewiseLinear;
+  static constexpr Shape kShape = Shape::kGate;
   static constexpr std::array<Parameter, 0> kParameters = {};
-
-  constexpr bool saves_result() const { return true; }
 
   template <class T>
   constexpr T value(T x) const {

@@ -6,11 +6,11 @@ namespace activations_ext {
 
 // slope·x for x ≤ 0, x otherwise, the slope drawn uniformly from [lower, upper): Xu et al.,
 // arXiv:1505.00853. The gradient is the same map of grad_output, gated by the sign of x, which is
-// also that of the result as long as no slope is negative or 0.
+// also that of the result as long as no slope is negative.
 struct RReLU {
   double lower, upper;
 
-  constexpr bool saves_result() const { return lower > 0; }
+  constexpr bool result_tells_slope() const { return lower >= 0; }
 
   // `uniform` is the element's random number in [0, 1).
   template <class T>

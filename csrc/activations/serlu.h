@@ -12,8 +12,6 @@ struct SERLU {
   static constexpr std::array<Parameter, 0> kParameters = {};
   static constexpr double kAlpha = 2.90427, kLambda = 1.07862;
 
-  constexpr bool saves_result() const { return false; }
-
   template <class T>
   constexpr T value(T x) const {
     const T negative = exp_times(T(kLambda * kAlpha) * x, x);

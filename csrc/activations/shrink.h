@@ -8,11 +8,9 @@ namespace activations_ext {
 // 0 for |x| ≤ lambd, else x. Slope 0 at both kinks.
 struct Hardshrink {
   static constexpr const char* kName = "hardshrink";
-  static constexpr Shape kShape = Shape::kPiecewiseLinear;
-  static constexpr std::array kParameters = {Parameter{"lambd", 0.5}};
+  static constexpr Shape kShape = Shape::kGate;
+  static constexpr std::array kParameters = {Parameter{"lambd", Role::kBound}};
   double lambd;
-
-  constexpr bool saves_result() const { return lambd >= 0; }
 
   template <class T>
   constexpr T value(T x) const {
@@ -20,22 +18,16 @@ struct Hardshrink {
   }
   template <class T>
   constexpr T slope(T x) const {
-    return where(abs(x) > T(lambd), T(1.0), T(0.0));
-  }
-  template <class T>
-  constexpr T slope_of_result(T y) const {
-    return slope(y);
+    return where(abs(x) <= T(lambd), T(0.0), T(1.0));
   }
 };
 
 // x moved towards 0 by lambd, 0 for |x| ≤ lambd. Slope 0 at both kinks.
 struct Softshrink {
   static constexpr const char* kName = "softshrink";
-  static constexpr Shape kShape = Shape::kPiecewiseLinear;
-  static constexpr std::array kParameters = {Parameter{"lambd", 0.5}};
+  static constexpr Shape kShape = Shape::kGate;
+  static constexpr std::array kParameters = {Parameter{"lambd", Role::kBound}};
   double lambd;
-
-  constexpr bool saves_result() const { return false; }
 
   template <class T>
   constexpr T value(T x) const {
@@ -43,7 +35,7 @@ struct Softshrink {
   }
   template <class T>
   constexpr T slope(T x) const {
-    return where(abs(x) > T(lambd), T(1.0), T(0.0));
+    return where(abs(x) <= T(lambd), T(0.0), T(1.0));
   }
 };
 

@@ -11,8 +11,6 @@ struct Sigmoid {
   static constexpr Shape kShape = Shape::kSmooth;
   static constexpr std::array<Parameter, 0> kParameters = {};
 
-  constexpr bool saves_result() const { return true; }
-
   template <class T>
   constexpr T value(T x) const {
     return logistic(x);
@@ -32,8 +30,6 @@ struct LogSigmoid {
   static constexpr const char* kName = "logsigmoid";
   static constexpr Shape kShape = Shape::kSmooth;
   static constexpr std::array<Parameter, 0> kParameters = {};
-
-  constexpr bool saves_result() const { return false; }
 
   template <class T>
   constexpr T value(T x) const {

@@ -11,8 +11,6 @@ struct SiLU {
   static constexpr Shape kShape = Shape::kSmooth;
   static constexpr std::array<Parameter, 0> kParameters = {};
 
-  constexpr bool saves_result() const { return false; }
-
   template <class T>
   constexpr T value(T x) const {
     const T a = at_most(abs(x), kZeroFrom<T>);

@@ -9,10 +9,8 @@ namespace activations_ext {
 struct Softplus {
   static constexpr const char* kName = "softplus";
   static constexpr Shape kShape = Shape::kSmooth;
-  static constexpr std::array kParameters = {Parameter{"beta", 1.0}, Parameter{"threshold", 20.0}};
+  static constexpr std::array kParameters = {Parameter{"beta"}, Parameter{"threshold"}};
   double beta, threshold;
-
-  constexpr bool saves_result() const { return false; }
 
   template <class T>
   constexpr T value(T x) const {

@@ -11,8 +11,6 @@ struct Softsign {
   static constexpr Shape kShape = Shape::kSmooth;
   static constexpr std::array<Parameter, 0> kParameters = {};
 
-  constexpr bool saves_result() const { return false; }
-
   template <class T>
   constexpr T value(T x) const {
     return x / (abs(x) + T(1.0));

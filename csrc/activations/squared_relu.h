@@ -8,10 +8,8 @@ namespace activations_ext {
 // max(x, 0)², So et al., arXiv:2109.08668.
 struct SquaredReLU {
   static constexpr const char* kName = "squared_relu";
-  static constexpr Shape kShape = Shape::kPiecewise;
+  static constexpr Shape kShape = Shape::kBent;
   static constexpr std::array<Parameter, 0> kParameters = {};
-
-  constexpr bool saves_result() const { return false; }
 
   template <class T>
   constexpr T value(T x) const {

@@ -10,8 +10,6 @@ struct Tanh {
   static constexpr Shape kShape = Shape::kSmooth;
   static constexpr std::array<Parameter, 0> kParameters = {};
 
-  constexpr bool saves_result() const { return true; }
-
   template <class T>
   constexpr T value(T x) const {
     return hyperbolic_tangent(x);
@@ -31,8 +29,6 @@ struct Tanhshrink {
   static constexpr const char* kName = "tanhshrink";
   static constexpr Shape kShape = Shape::kSmooth;
   static constexpr std::array<Parameter, 0> kParameters = {};
-
-  constexpr bool saves_result() const { return false; }
 
   template <class T>
   constexpr T value(T x) const {

@@ -67,9 +67,9 @@ struct BatchedForward {
 struct BatchedBackward {
   template <class A>
   static at::Tensor call(const at::Tensor& grad_output, const at::Tensor& saved,
-                         const Parameters<A>& parameters) {
+                         const Parameters<A>& parameters, bool of_result) {
     return batched(grad_output, saved, [&](const at::Tensor& g, const at::Tensor& s) {
-      return Operator<A>::backward(g, s, parameters);
+      return Operator<A>::backward(g, s, parameters, of_result);
     });
   }
 };
@@ -77,9 +77,9 @@ struct BatchedBackward {
 struct BatchedCurvature {
   template <class A>
   static at::Tensor call(const at::Tensor& grad_output, const at::Tensor& saved,
-                         const Parameters<A>& parameters) {
+                         const Parameters<A>& parameters, bool of_result) {
     return batched(grad_output, saved, [&](const at::Tensor& g, const at::Tensor& s) {
-      return Operator<A>::curvature(g, s, parameters);
+      return Operator<A>::curvature(g, s, parameters, of_result);
     });
   }
 };

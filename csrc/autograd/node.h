@@ -25,12 +25,14 @@ struct SavingNode : torch::autograd::Node {
   struct Arguments {
     std::array<at::Tensor, kSaved> saved;
     std::array<double, kParameters> parameters;
+    bool of_result;                    // saved[0] is the result, else the input
     std::array<bool, kInputs> needed;  // whose gradients are asked for
   };
 
   std::array<double, kParameters> parameters;
   std::array<SavedVariable, kSaved> saved;
-  bool saved_is_output = false;  // of saved[0]
+  bool of_result = false;
+  bool saved_is_output = false;  // saved[0] is this node's own output
 
   variable_list apply(variable_list&& grads) override {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -48,6 +50,7 @@ struct SavingNode : torch::autograd::Node {
     for (const SavedVariable& variable : saved)
       args.collect(variable, &variable == saved.data() && saved_is_output);
     for (const double parameter : parameters) args.collect(parameter);
+    args.collect(of_result);
   }
 
   // While compiled autograd traces, tensors stand for others and have no shapes: the call is only
@@ -60,6 +63,7 @@ struct SavingNode : torch::autograd::Node {
     PackedArgs packed;
     for (const at::Tensor& tensor : recorded.saved) packed.pack(tensor);
     for (const double parameter : recorded.parameters) packed.pack(parameter);
+    packed.pack(recorded.of_result);
     for (const bool needed : recorded.needed) packed.pack(needed);
 
     const auto& compiler = getPyCompilerInterface();
@@ -81,7 +85,7 @@ struct SavingNode : torch::autograd::Node {
 
  private:
   Arguments arguments() {
-    Arguments result{{}, parameters, {}};
+    Arguments result{{}, parameters, of_result, {}};
     for (std::size_t i = 0; i < kSaved; ++i) result.saved[i] = saved[i].unpack(getptr());
     for (std::size_t i = 0; i < kInputs; ++i) result.needed[i] = task_should_compute_output(i);
     return result;
@@ -92,6 +96,7 @@ struct SavingNode : torch::autograd::Node {
     Arguments arguments;
     for (at::Tensor& tensor : arguments.saved) tensor = packed.unpack<at::Tensor>();
     for (double& parameter : arguments.parameters) parameter = packed.unpack<double>();
+    arguments.of_result = packed.unpack<bool>();
     for (bool& needed : arguments.needed) needed = packed.unpack<bool>();
     if (!grads[0].defined()) return variable_list(kInputs);
     return N::gradients(grads[0], arguments);

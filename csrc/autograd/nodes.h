@@ -4,6 +4,8 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/zeros_like.h>
 
+#include "../checks.h"
+#include "../cpu/launch.h"
 #include "../ops.h"
 #include "node.h"
 #include "reuse.h"
@@ -19,11 +21,11 @@ struct BackwardNode : SavingNode<BackwardNode<A>, kArity<A>, 1, 1> {
                                  const typename BackwardNode::Arguments& of) {
     const at::Tensor& saved = of.saved[0];
     if (may_overwrite(grad_output, saved)) {
-      const A activation = make<A>(of.parameters);
-      cpu::run(cpu::describe(activation, cpu::Pass::kBackward), grad_output, grad_output, saved);
+      const A activation = make<A>(of.parameters, saved.scalar_type());
+      cpu::run(cpu::backward(activation, of.of_result), grad_output, grad_output, saved);
       return {std::move(grad_output)};
     }
-    return {Operator<A>::backward(grad_output, saved, of.parameters)};
+    return {Operator<A>::backward(grad_output, saved, of.parameters, of.of_result)};
   }
 };
 
@@ -36,9 +38,10 @@ struct DoubleBackwardNode : SavingNode<DoubleBackwardNode<A>, kArity<A>, 2, 2> {
                                  const typename DoubleBackwardNode::Arguments& of) {
     const auto& [saved, grad_output] = of.saved;
     variable_list result(2);
-    if (of.needed[0]) result[0] = Operator<A>::backward(grad, saved, of.parameters);
+    if (of.needed[0]) result[0] = Operator<A>::backward(grad, saved, of.parameters, of.of_result);
     if (of.needed[1]) {
-      result[1] = kCurved<A> ? Operator<A>::curvature(grad * grad_output, saved, of.parameters)
+      result[1] = kCurved<A> ? Operator<A>::curvature(grad * grad_output, saved, of.parameters,
+                                                      of.of_result)
                              : at::zeros_like(grad);
     }
     return result;

@@ -1,28 +1,14 @@
 // Forward through the graph: saves, history and forward-mode tangents.
 #pragma once
 
-#include "../checks.h"
-#include "../cpu/launch.h"
+#include "in_place.h"
 #include "nodes.h"
 
 namespace activations_ext {
 
-template <class A>
-bool saves_result(const Parameters<A>& parameters) {
-  return make<A>(parameters).saves_result();
-}
-
-template <class A>
-auto make_backward_node(const at::Tensor& input, const Parameters<A>& parameters) {
-  auto node = make_node<BackwardNode<A>>();
-  node->set_next_edges(torch::autograd::collect_next_edges(input));
-  node->parameters = parameters;
-  node->saved_is_output = saves_result<A>(parameters);
-  return node;
-}
-
 // `compute(input)` makes the result below Autograd, `finish(result)` adds a forward-mode tangent,
-// which a saved result has to carry.
+// which a saved result has to carry. The input is saved wherever its slope has a formula, as torch
+// does: a result may be overwritten, and its rounding is an error of the slope.
 template <class A, class Compute, class Finish>
 at::Tensor differentiable(const at::Tensor& input, const Parameters<A>& parameters, Compute compute,
                           Finish finish) {
@@ -31,34 +17,33 @@ at::Tensor differentiable(const at::Tensor& input, const Parameters<A>& paramete
     finish(result);
     return result;
   }
-  auto node = make_backward_node<A>(input, parameters);
-  if (!node->saved_is_output) node->saved[0] = SavedVariable(input, /*is_output=*/false);
+  auto node = make_node<BackwardNode<A>>();
+  node->set_next_edges(torch::autograd::collect_next_edges(input));
+  node->parameters = parameters;
+  node->of_result = node->saved_is_output = !kFromInput<A>;
+  if (!node->of_result) node->saved[0] = SavedVariable(input, /*is_output=*/false);
   at::Tensor result = compute(input);
   torch::autograd::set_history(result, node);
   finish(result);
-  if (node->saved_is_output) node->saved[0] = SavedVariable(result, /*is_output=*/true);
+  if (node->of_result) node->saved[0] = SavedVariable(result, /*is_output=*/true);
   return result;
 }
 
-// In place on a plain tensor that is not a view whose base needs a gradient.
-template <class A>
-void differentiable_in_place(at::Tensor& input, const Parameters<A>& parameters) {
-  const A activation = make<A>(parameters);
-  const auto op = cpu::describe(activation, cpu::Pass::kForward);
-  const bool requires_grad = torch::autograd::compute_requires_grad(input);
-  torch::autograd::check_inplace(input, requires_grad);
-  if (!requires_grad) {
-    cpu::run(op, input, input, {});
-    torch::autograd::increment_version(input);
-    return;
-  }
-  auto node = make_backward_node<A>(input, parameters);
-  if (!node->saved_is_output)
-    node->saved[0] = SavedVariable(input.clone(), /*is_output=*/false);  // with its history
-  cpu::run(op, input, input, {});
-  torch::autograd::increment_version(input);
-  torch::autograd::rebase_history(input, node);
-  if (node->saved_is_output) node->saved[0] = SavedVariable(input, /*is_output=*/true);
+// The same in place.
+template <class A, class Compute>
+at::Tensor& differentiable_in_place(at::Tensor& input, const Parameters<A>& parameters,
+                                    Compute compute) {
+  const bool of_result = saves_result_in_place(make<A>(parameters, input.scalar_type()));
+  const auto save = [&](BackwardNode<A>& node, const at::Tensor& original) {
+    node.parameters = parameters;
+    node.of_result = node.saved_is_output = of_result;
+    node.saved[0] = SavedVariable(of_result ? input : original, /*is_output=*/of_result);
+  };
+  const auto tangent = [&](const at::Tensor& of, const at::Tensor& saved) {
+    return Operator<A>::backward(of, saved, parameters, of_result);
+  };
+  return differentiable_in_place<BackwardNode<A>>(input, /*keeps_input=*/!of_result, compute, save,
+                                                  tangent);
 }
 
 }  // namespace activations_ext

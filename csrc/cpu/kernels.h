@@ -12,11 +12,13 @@ enum class Number { kFloat, kDouble, kBFloat16, kHalf };
 constexpr int kNumbers = 4;
 
 enum class Pass {
-  kForward,    // out = value(a)
-  kBackward,   // out = a · slope(b), b the saved tensor
-  kCurvature,  // out = a · ∂slope/∂b
+  kForward,           // out = value(a)
+  kBackward,          // out = a · slope(b), b the saved input
+  kCurvature,         // out = a · ∂slope/∂b
+  kBackwardOfResult,  // the same, b the saved result
+  kCurvatureOfResult,
 };
-constexpr int kPasses = 3;
+constexpr int kPasses = 5;
 
 // `activation` points to the struct of the activation. `out` may be `a` or `b`. With `stream`, the
 // stores bypass the cache.
@@ -42,7 +44,7 @@ struct PReLUKernels {
 constexpr int kMaxLanes = 16;
 
 struct KernelTable {
-  PointwiseKernel pointwise[Activations::kSize][kNumbers][kPasses];
+  PointwiseKernel pointwise[Activations::kSize][kNumbers][kPasses];  // nullptr: no such formula
   PReLUKernels prelu[kNumbers];
   RandomKernel random[RandomActivations::kSize][kNumbers];
 };

@@ -3,6 +3,7 @@
 #include <ATen/EmptyTensor.h>
 #include <ATen/Parallel.h>
 #include <ATen/TensorIterator.h>
+#include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/ops/empty_like.h>
 
 #include <cstring>
@@ -156,6 +157,12 @@ at::Tensor run(const Pointwise& op, const at::Tensor& a, const at::Tensor& b) {
   const at::Tensor out = empty_output(a, b);
   run(op, out, a, b);
   return out;
+}
+
+void run_in_place(const Pointwise& op, const at::Tensor& input) {
+  if (input.is_non_overlapping_and_dense()) return run(op, input, input, {});
+  at::AutoDispatchBelowADInplaceOrView below;
+  input.copy_(run(op, input, {}));  // which refuses expanded memory
 }
 
 }  // namespace activations_ext::cpu

@@ -26,6 +26,18 @@ template <class A>
 Pointwise describe(const A& activation, Pass pass) {
   return {&activation, Activations::index_of<A>(), pass, A::kShape != Shape::kSmooth};
 }
+template <class A>
+Pointwise forward(const A& activation) {
+  return describe(activation, Pass::kForward);
+}
+template <class A>
+Pointwise backward(const A& activation, bool of_result) {
+  return describe(activation, of_result ? Pass::kBackwardOfResult : Pass::kBackward);
+}
+template <class A>
+Pointwise curvature(const A& activation, bool of_result) {
+  return describe(activation, of_result ? Pass::kCurvatureOfResult : Pass::kCurvature);
+}
 
 // The type of the numbers in a tensor's memory.
 Number number_of(at::ScalarType dtype);
@@ -49,6 +61,9 @@ void run(const Pointwise& op, const at::Tensor& out, const at::Tensor& a, const 
 
 // The same into a new tensor.
 at::Tensor run(const Pointwise& op, const at::Tensor& a, const at::Tensor& b);
+
+// input = op(input), each element once even where several share memory.
+void run_in_place(const Pointwise& op, const at::Tensor& input);
 
 // `weight` has one element, or one for each channel, which is the input's dimension 1.
 at::Tensor run_prelu(const at::Tensor& input, const at::Tensor& weight);
