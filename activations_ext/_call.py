@@ -54,6 +54,18 @@ def call_operator(
     return getattr(_C, name)(input, bool(inplace), *parameters)  # type: ignore[no-any-return]
 
 
+def check_number(function: str, argument: str, value: object) -> None:
+    """Raise TypeError for a tensor whose gradient would be lost if it were read as a number.
+
+    The C++ entry points check everything else; this is for functions that compute with it first.
+    """
+    if isinstance(value, Tensor) and (value.requires_grad or value.dim() > 0):
+        raise TypeError(
+            f"{function}(): expected argument '{argument}' to be a number, but got a Tensor of "
+            f"shape {list(value.shape)}{' that requires a gradient' * value.requires_grad}"
+        )
+
+
 def is_overridden(*tensors: Tensor) -> bool:
     """One of them has a ``__torch_function__``, or a mode is on, that is to see the call.
 

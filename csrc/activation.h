@@ -25,7 +25,7 @@
 namespace activations_ext {
 
 // What a parameter is to the numbers in a tensor: a factor has the precision of the type that
-// computes, a bound, which is compared with them, is rounded to theirs.
+// computes, a bound, which may take their place, is rounded to theirs before it is compared.
 enum class Role { kFactor, kBound };
 
 // A float parameter of the operator.

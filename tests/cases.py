@@ -45,5 +45,5 @@ SAVES_RESULT_IN_PLACE: dict[str, Callable[..., bool]] = {
 }
 """So do these in place, where torch's backward raises for the other parameters."""
 
-BOUNDED = ("hardtanh", "threshold", "softshrink", "hardshrink")
-"""Their parameters are compared with the input: they have its dtype."""
+BOUNDED = {"hardtanh": (0, 1), "threshold": (1,), "softshrink": (0,), "hardshrink": (0,)}
+"""Where their parameters are that have the input's dtype; others have that which computes."""

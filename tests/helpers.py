@@ -24,6 +24,19 @@ ROOT = Path(__file__).resolve().parent.parent
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
+def rounded_parameters(
+    name: str, parameters: tuple[float, ...], dtype: torch.dtype
+) -> tuple[float, ...]:
+    """Bounds as ``dtype`` holds them, what else is compared as the type that computes does."""
+    if name not in BOUNDED:
+        return parameters
+    computes = torch.float64 if dtype == torch.float64 else torch.float32
+    return tuple(
+        torch.tensor(value, dtype=dtype if i in BOUNDED[name] else computes).item()
+        for i, value in enumerate(parameters)
+    )
+
+
 @dataclass(frozen=True)
 class Case:
     """An activation together with the values of its parameters."""
@@ -54,10 +67,8 @@ class Case:
         return KINKS[self.name](*self.parameters) if self.name in KINKS else ()
 
     def rounded(self, dtype: torch.dtype) -> Case:
-        """With the parameters that the numbers of ``dtype`` are compared with rounded to it."""
-        if self.name not in BOUNDED:
-            return self
-        return Case(self.activation, tuple(torch.tensor(self.parameters, dtype=dtype).tolist()))
+        """With the parameters that the kernels for ``dtype`` compare its numbers with."""
+        return Case(self.activation, rounded_parameters(self.name, self.parameters, dtype))
 
     def __call__(self, input: Tensor, **keywords: Any) -> Tensor:
         return self.activation.function(input, *self.parameters, **keywords)

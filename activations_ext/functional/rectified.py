@@ -6,7 +6,14 @@ import math
 
 from torch import Tensor
 
-from activations_ext._call import call, call_operator, draw_seed, is_overridden, overridden
+from activations_ext._call import (
+    call,
+    call_operator,
+    check_number,
+    draw_seed,
+    is_overridden,
+    overridden,
+)
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -106,6 +113,8 @@ def rrelu(
     if is_overridden(input):
         keywords = {"lower": lower, "upper": upper, "training": training, "inplace": inplace}
         return overridden(rrelu, (input,), input, **keywords)
+    check_number("rrelu", "lower", lower)
+    check_number("rrelu", "upper", upper)
     if training:
         return call_operator("rrelu_with_seed", input, (draw_seed(input), lower, upper), inplace)
     if not (math.isfinite(lower) and math.isfinite(upper) and lower <= upper):

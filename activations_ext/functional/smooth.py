@@ -15,12 +15,12 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 
     Args:
         input: any shape; float32, float64, bfloat16 or float16.
-        beta: a positive number; the larger, the nearer to ReLU.
+        beta: the larger, the nearer to ReLU; negative, it is reflected, and 0 gives ∞.
         threshold: any number.
 
     Raises:
         NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
-        RuntimeError: ``beta`` is 0, negative or NaN, of which torch would make a result.
+        TypeError: ``beta`` or ``threshold`` is not a number.
     """
     return call(softplus, input, (beta, threshold))
 
@@ -118,11 +118,11 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
     Args:
         input: any shape; float32, float64, bfloat16 or float16.
-        lambd: a number of at least 0.
+        lambd: a finite number of at least 0.
 
     Raises:
         NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
-        RuntimeError: ``lambd`` is negative or NaN.
+        RuntimeError: ``lambd`` is negative, infinite or NaN, or too large for the dtype.
     """
     return call(softshrink, input, (lambd,))
 

@@ -5,12 +5,11 @@
 
 namespace activations_ext {
 
-// x where x > threshold, else `value`.
+// x where x > threshold, else `value`. The threshold has the precision that computes, as in torch.
 struct Threshold {
   static constexpr const char* kName = "threshold";
   static constexpr Shape kShape = Shape::kGate;
-  static constexpr std::array kParameters = {Parameter{"threshold", Role::kBound},
-                                             Parameter{"value", Role::kBound}};
+  static constexpr std::array kParameters = {Parameter{"threshold"}, Parameter{"value", Role::kBound}};
   double threshold, replacement;
 
   template <class T>

@@ -17,15 +17,18 @@ constexpr int64_t kLongRow = 4 * 1024;  // from here on a row is cut into segmen
 constexpr int64_t kSegment = 16 * 1024;
 constexpr int64_t kTiled = 512;  // elements that a short row of weights is repeated to fill
 constexpr int64_t kMaxBlocks = 64;
+constexpr int64_t kShared = 32;  // elements, at least, that share a sum: memory for sums is an 1/16
 
 // Dense memory as (outer, channels, inner), cut into tasks. The cut depends on the shape alone:
 // sums come out the same on any number of threads.
 struct Partition {
   int64_t outer, channels, inner;
-  bool segmented;     // a task is a segment of one row, else a block of outer indices
-  int64_t per_row;    // segments
-  int64_t per_block;  // outer indices
-  int64_t tile = 1;   // rows of `channels` weights side by side
+  bool segmented;      // a task is a segment of one row, else some channels of a block
+  int64_t per_row;     // segments
+  int64_t per_block;   // outer indices
+  int64_t chunk;       // channels of a task
+  int64_t chunks = 1;  // in a block
+  int64_t tile = 1;    // rows of `channels` weights side by side
   int64_t tasks;
 
   Partition(const at::Tensor& input, int64_t weights) {
@@ -44,17 +47,23 @@ struct Partition {
       per_row = (inner + kSegment - 1) / kSegment;
       tasks = outer * channels * per_row;
     } else {
-      const int64_t slab = channels * inner;
-      per_block = std::max({int64_t{1}, kTask / slab, (outer + kMaxBlocks - 1) / kMaxBlocks});
-      tasks = (outer + per_block - 1) / per_block;
+      chunk = std::min(channels, kSegment / inner);
+      chunks = (channels + chunk - 1) / chunk;
+      per_block = std::max({kShared / inner, kTask / (chunk * inner),
+                            (outer + kMaxBlocks - 1) / kMaxBlocks, int64_t{1}});
+      tasks = (outer + per_block - 1) / per_block * chunks;
       if (inner == 1) tile = std::clamp<int64_t>(kTiled / channels, 1, per_block);
     }
   }
 
   // Sums that a task has, and the channel of each.
-  int64_t sums() const { return segmented ? 1 : channels * tile; }
+  int64_t sums(int64_t task) const {
+    if (segmented) return 1;
+    return chunks == 1 ? channels * tile : std::min(chunk, channels - task % chunks * chunk);
+  }
+  int64_t most_sums() const { return sums(0); }
   int64_t channel(int64_t task, int64_t sum) const {
-    return segmented ? task / per_row % channels : sum % channels;
+    return segmented ? task / per_row % channels : (task % chunks * chunk + sum) % channels;
   }
 
   // piece(offset, count, each, weight, sum) for every contiguous piece of a task, with the indices
@@ -66,14 +75,21 @@ struct Partition {
       return piece(row * inner + begin, std::min(kSegment, inner - begin), false, row % channels,
                    int64_t{0});
     }
-    const int64_t begin = task * per_block, end = std::min(begin + per_block, outer);
+    const int64_t begin = task / chunks * per_block, end = std::min(begin + per_block, outer);
+    const int64_t first = task % chunks * chunk, last = std::min(first + chunk, channels);
+    if (inner == 1 && chunks > 1) {
+      for (int64_t o = begin; o < end; ++o)
+        piece(o * channels + first, last - first, true, first, int64_t{0});
+      return;
+    }
     if (inner == 1) {
       for (int64_t o = begin; o < end; o += tile)
         piece(o * channels, std::min(tile, end - o) * channels, true, int64_t{0}, int64_t{0});
       return;
     }
     for (int64_t o = begin; o < end; ++o) {
-      for (int64_t c = 0; c < channels; ++c) piece((o * channels + c) * inner, inner, false, c, c);
+      for (int64_t c = first; c < last; ++c)
+        piece((o * channels + c) * inner, inner, false, c, c - first);
     }
   }
 };
@@ -153,7 +169,7 @@ std::pair<at::Tensor, at::Tensor> run_prelu_backward(const at::Tensor& grad_outp
   at::Tensor grad_input = overwrite ? grad : empty_output(x, {});
   const Partition partition(x, weight.numel());
   // Kernels add zeros past the end of what they sum.
-  const int64_t width = partition.sums() + kMaxLanes;
+  const int64_t width = partition.most_sums() + kMaxLanes;
   std::vector<double> sums(partition.tasks * width);
 
   const auto kernel = kernels().prelu[int(number_of(x.scalar_type()))].backward;
@@ -172,7 +188,7 @@ std::pair<at::Tensor, at::Tensor> run_prelu_backward(const at::Tensor& grad_outp
 
   std::vector<double> totals(weight.numel());
   for (int64_t task = 0; task < partition.tasks; ++task) {
-    for (int64_t sum = 0; sum < partition.sums(); ++sum)
+    for (int64_t sum = 0; sum < partition.sums(task); ++sum)
       totals[partition.channel(task, sum)] += sums[task * width + sum];
   }
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, weight.scalar_type(), "prelu", [&] {
