@@ -9,7 +9,8 @@ namespace activations_ext {
 struct Threshold {
   static constexpr const char* kName = "threshold";
   static constexpr Shape kShape = Shape::kGate;
-  static constexpr std::array kParameters = {Parameter{"threshold"}, Parameter{"value", Role::kBound}};
+  static constexpr std::array kParameters = {Parameter{"threshold"},
+                                             Parameter{"value", Role::kBound}};
   double threshold, replacement;
 
   template <class T>
