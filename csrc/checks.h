@@ -9,6 +9,7 @@
 #include <cmath>
 #include <limits>
 #include <tuple>
+#include <vector>
 
 #include "registry.h"
 
@@ -60,6 +61,21 @@ inline void check_seed(const char* name, const at::Tensor& seed) {
   TORCH_CHECK(seed.scalar_type() == at::kLong && seed.dim() == 0, name,
               "(): expected argument 'seed' to be an int64 tensor without dimensions, but got ",
               seed.scalar_type(), " of shape ", seed.sym_sizes());
+}
+
+// `row` counts through the elements of `target`.
+[[noreturn]] inline void fail_target(const at::Tensor& target, int64_t row, int64_t classes,
+                                     int64_t ignore_index) {
+  std::vector<int64_t> position(target.dim());
+  int64_t rest = row;
+  for (int64_t d = target.dim() - 1; d >= 0; --d) {
+    position[d] = rest % target.size(d);
+    rest /= target.size(d);
+  }
+  TORCH_CHECK_INDEX(false, "cross_entropy(): expected argument 'target' to have classes from 0 to ",
+                    classes - 1, ", or the ignore_index ", ignore_index, ", but got ",
+                    target.const_data_ptr<int64_t>()[row], " at position ",
+                    c10::IntArrayRef(position));
 }
 
 // What the parameters of one activation must satisfy; none by default.

@@ -185,15 +185,21 @@ constexpr T exp(T x) {
   return exp_times(T(1.0), x);
 }
 
+// eˣ for −160 ≤ x ≤ 88
+template <class T>
+constexpr T exp_within(T x) {
+  if constexpr (kIsFloat<T>) {
+    const auto [n, r] = reduce(x);
+    return scale_by_power_of_two(growth(r) + T(1.0), n);
+  } else {
+    return library_exp(x);
+  }
+}
+
 // e⁻ᵃ for a ≥ 0
 template <class T>
 constexpr T decay(T a) {
-  if constexpr (kIsFloat<T>) {
-    const auto [n, r] = reduce(at_least(-a, -160.0));
-    return scale_by_power_of_two(growth(r) + T(1.0), n);
-  } else {
-    return library_exp(-a);
-  }
+  return exp_within(at_least(-a, -kZeroFrom<T>));
 }
 
 // factor·(eˣ − 1) for x ≤ 0, with full relative accuracy near 0: factor·(2ⁿ(eʳ − 1) + (2ⁿ − 1)).
@@ -259,7 +265,10 @@ constexpr T over_one_plus_exp(T numerator, X x) {
     return where(whole > T(0.0), numerator * e, numerator) / (e + T(1.0));
   }
 }
-// log(1 + e) for 0 ≤ e ≤ 1. With s = e/(2 + e) it is 2·atanh(s) = e − s·(e − s²·tail(s²)).
+
+// --- logarithms --------------------------------------------------------------------------------
+
+// log(1 + e) for −0.5 ≤ e ≤ 1. With s = e/(2 + e) it is 2·atanh(s) = e − s·(e − s²·tail(s²)).
 template <class T>
 constexpr T log1p_unit(T e) {
   if constexpr (kIsFloat<T>) {
@@ -269,6 +278,20 @@ constexpr T log1p_unit(T e) {
     return madd(-s, madd(-z, tail, e), e);
   } else {
     return library_log1p(e);
+  }
+}
+
+// log(x) for x = 0 and positive normal numbers
+template <class T>
+constexpr T log(T x) {
+  if constexpr (kIsFloat<T>) {
+    const auto [m, n] = split(x);
+    // ln 2 in two parts, as in `reduce`.
+    const T fraction = madd(n, T(-2.12194440e-4), log1p_unit(m - T(1.0)));
+    const T result = madd(n, T(0.693359375), fraction);
+    return where(x == T(0.0), -infinity<T>(), where(x == x, result, x));
+  } else {
+    return library_log(x);
   }
 }
 

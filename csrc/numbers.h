@@ -26,6 +26,8 @@ struct NumberOf<T, std::void_t<typename T::Number>> {
 template <class T>
 constexpr bool kIsFloat = std::is_same_v<typename NumberOf<T>::type, float>;
 
+constexpr int32_t kRootOfHalf = 0x3f3504f3;  // the bits of √½
+
 template <class T>
 constexpr T infinity() {
   return T(std::numeric_limits<double>::infinity());
@@ -65,6 +67,17 @@ constexpr float lookup(const float (&table)[kSize], float u) {
 using Table = float[16];
 using SignedTable = float[32];
 constexpr float scale_by_power_of_two(float x, float n) { return std::ldexp(x, int(n)); }
+
+// x = m·2ⁿ with √½ ≤ m < √2, for a positive normal number.
+template <class T>
+struct Split {
+  T m, n;
+};
+constexpr Split<float> split(float x) {
+  const int32_t bits = std::bit_cast<int32_t>(x);
+  const int32_t n = (bits - kRootOfHalf) >> 23;
+  return {std::bit_cast<float>(bits - n * (1 << 23)), float(n)};
+}
 // NaN stays NaN in both.
 template <Scalar T>
 constexpr T at_least(T x, double low) {
@@ -76,6 +89,7 @@ constexpr T at_most(T x, double high) {
 }
 // The C library's functions, for number types without polynomials here.
 constexpr double library_exp(double x) { return std::exp(x); }
+constexpr double library_log(double x) { return std::log(x); }
 constexpr double library_expm1(double x) { return std::expm1(x); }
 constexpr double library_log1p(double x) { return std::log1p(x); }
 constexpr double library_erfc(double x) { return std::erfc(x); }

@@ -15,6 +15,7 @@
 #include "cpu/large_blocks.h"
 #include "prelu.h"
 #include "random.h"
+#include "row_ops.h"
 
 namespace activations_ext {
 namespace {
@@ -170,6 +171,23 @@ PyObject* shift_dropout_entry(PyObject*, PyObject* const* arguments, Py_ssize_t 
       arguments, count);
 }
 
+PyObject* softmax_entry(const char* name, at::Tensor (*compute)(const at::Tensor&, int64_t),
+                        PyObject* const* arguments, Py_ssize_t count) {
+  HANDLE_TH_ERRORS
+  check_count(name, 3, count);
+  const at::Tensor& input = tensor_argument(name, "input", arguments[0]);
+  const int64_t dim = PyLong_AsLongLong(arguments[2]);
+  if (dim == -1 && PyErr_Occurred()) throw python_error();
+  return without_gil([&] { return compute(input, dim); });
+  END_HANDLE_TH_ERRORS
+}
+PyObject* softmax_of(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
+  return softmax_entry("softmax", &softmax, arguments, count);
+}
+PyObject* log_softmax_of(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
+  return softmax_entry("log_softmax", &log_softmax, arguments, count);
+}
+
 // The instruction sets of setup.py's kernel modules whose every instruction this processor (and the
 // system, which has to save their registers) runs.
 std::vector<std::string> supported_capabilities() {
@@ -201,6 +219,8 @@ void add_entries(pybind11::module_& module) {
     all.push_back(method("prelu", &prelu_entry));
     all.push_back(method("rrelu_with_seed", &rrelu_entry));
     all.push_back(method("shift_dropout_with_seed", &shift_dropout_entry));
+    all.push_back(method("softmax", &softmax_of));
+    all.push_back(method("log_softmax", &log_softmax_of));
     all.push_back({nullptr, nullptr, 0, nullptr});
     return all;
   }();

@@ -9,7 +9,9 @@ forward mode.
 that requires a gradient, as it does in torch. An underscore at a name's end says the same.
 """
 
+from activations_ext.functional.distributions import log_softmax, softmax, softmin
 from activations_ext.functional.dropout import SERLU_MINIMUM, shift_dropout
+from activations_ext.functional.losses import cross_entropy
 from activations_ext.functional.rectified import (
     celu,
     celu_,
@@ -56,6 +58,7 @@ __all__ = [
     "SERLU_MINIMUM",
     "celu",
     "celu_",
+    "cross_entropy",
     "elu",
     "elu_",
     "exp",
@@ -68,6 +71,7 @@ __all__ = [
     "hardtanh_",
     "leaky_relu",
     "leaky_relu_",
+    "log_softmax",
     "logsigmoid",
     "mish",
     "prelu",
@@ -82,6 +86,8 @@ __all__ = [
     "shift_dropout",
     "sigmoid",
     "silu",
+    "softmax",
+    "softmin",
     "softplus",
     "softshrink",
     "softsign",

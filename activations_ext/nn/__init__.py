@@ -5,7 +5,9 @@ ways and ``isinstance(module, torch.nn.ReLU)`` holds. Formulas, dtypes and error
 functions in ``activations_ext.functional``.
 """
 
+from activations_ext.nn.distributions import LogSoftmax, Softmax, Softmax2d, Softmin
 from activations_ext.nn.dropout import ShiftDropout
+from activations_ext.nn.losses import CrossEntropyLoss
 from activations_ext.nn.rectified import (
     CELU,
     ELU,
@@ -45,6 +47,7 @@ __all__ = [
     "GELU",
     "SELU",
     "SERLU",
+    "CrossEntropyLoss",
     "Exp",
     "Hardshrink",
     "Hardsigmoid",
@@ -52,6 +55,7 @@ __all__ = [
     "Hardtanh",
     "LeakyReLU",
     "LogSigmoid",
+    "LogSoftmax",
     "Mish",
     "PReLU",
     "RReLU",
@@ -60,6 +64,9 @@ __all__ = [
     "ShiftDropout",
     "SiLU",
     "Sigmoid",
+    "Softmax",
+    "Softmax2d",
+    "Softmin",
     "Softplus",
     "Softshrink",
     "Softsign",

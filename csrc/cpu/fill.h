@@ -4,6 +4,8 @@
 #include "pointwise.h"
 #include "prelu.h"
 #include "random.h"
+#include "softmax_rows.h"
+#include "statistics_rows.h"
 
 namespace activations_ext::cpu {
 
@@ -12,6 +14,9 @@ void fill_table(KernelTable& table, Number number) {
   fill_table<S>(table.pointwise, number);
   fill_table<S>(table.prelu, number);
   fill_table<S>(table.random, number);
+  fill_table<Softmax, S>(table.softmax, number);
+  fill_table<LogSoftmax, S>(table.log_softmax, number);
+  fill_table<S>(table.statistics, number);
 }
 
 }  // namespace activations_ext::cpu

@@ -43,10 +43,68 @@ struct PReLUKernels {
 // Elements that a kernel may read of `weight`, and read and write of `grad_weight`, past the end.
 constexpr int kMaxLanes = 16;
 
+// A matrix of rows × classes in memory, in elements: row r starts at r / inner · outer_stride +
+// r % inner · inner_stride.
+struct RowShape {
+  int64_t rows, inner, classes;
+};
+struct RowLayout {
+  int64_t outer_stride, inner_stride, class_stride;
+};
+template <class Pointer>
+struct Matrix {
+  Pointer data;
+  RowLayout at;
+};
+
+// Up to here the classes are few, and many rows are seen at once.
+constexpr int64_t kFewClasses = 128;
+
+// Of rows [begin, end): softmax or its logarithm, and the gradient, `result` being what the forward
+// pass wrote. With `stream` the stores bypass the cache.
+struct SoftmaxKernels {
+  void (*forward)(const RowShape& shape, Matrix<const void*> input, Matrix<void*> out, bool stream,
+                  int64_t begin, int64_t end);
+  void (*backward)(const RowShape& shape, Matrix<const void*> grad_output,
+                   Matrix<const void*> result, Matrix<void*> out, bool stream, int64_t begin,
+                   int64_t end);
+};
+
+// What both passes of the statistics of rows read (losses/row_statistics.h). `target` has a class
+// for each row, or is nullptr. `class_weights`, kMaxLanes longer than the classes, or `weights`, or
+// neither. Arrays without a layout hold the type that computes.
+struct StatisticsRows {
+  RowShape shape;
+  Matrix<const void*> logits, weights;
+  const int64_t* target;
+  const void* class_weights;
+  int64_t ignore_index;
+  double softcap;
+  bool expected;  // the expected logit is wanted
+};
+struct StatisticsResults {
+  void *maximum, *log_sum, *target_logit, *weighted_sum, *expected_logit;
+};
+// Gradients that are nullptr are 0. `out` may be the logits.
+struct StatisticsGradient {
+  const void *maximum, *log_sum, *expected_logit;
+  const void *grad_log_sum, *grad_target_logit, *grad_weighted_sum, *grad_expected_logit;
+  Matrix<void*> out;
+  bool stream;
+};
+struct StatisticsKernels {
+  void (*forward)(const StatisticsRows& rows, const StatisticsResults& results, int64_t begin,
+                  int64_t end);
+  void (*backward)(const StatisticsRows& rows, const StatisticsGradient& gradient, int64_t begin,
+                   int64_t end);
+};
+
 struct KernelTable {
   PointwiseKernel pointwise[Activations::kSize][kNumbers][kPasses];  // nullptr: no such formula
   PReLUKernels prelu[kNumbers];
   RandomKernel random[RandomActivations::kSize][kNumbers];
+  SoftmaxKernels softmax[kNumbers], log_softmax[kNumbers];
+  StatisticsKernels statistics[kNumbers];
 };
 
 // The name under which a kernel module passes its table through Python.

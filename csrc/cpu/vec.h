@@ -9,6 +9,9 @@
 #include <cstring>
 #include <limits>
 #include <type_traits>
+#include <utility>
+
+#include "../numbers.h"
 
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
@@ -82,6 +85,12 @@ inline bool any(Mask<float> mask) {
 #endif
 }
 
+inline bool any(Mask<double> mask) {
+  bool result = false;
+  for (int lane = 0; lane < Vec<double>::kLanes; ++lane) result |= mask.native[lane] != 0;
+  return result;
+}
+
 template <class To, class From>
 inline To bit_cast_lanes(From from) {
   static_assert(sizeof(To) == sizeof(From));
@@ -131,12 +140,26 @@ inline Vec<T> at_most(Vec<T> x, double high) {
   return where(x > bound, bound, x);
 }
 
+// The larger one. Which of them, if one is NaN, is not said.
+template <class T>
+inline Vec<T> larger(Vec<T> a, Vec<T> b) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) return _mm512_maskz_max_ps(0xffff, a.native, b.native);
+#elif defined(__AVX2__)
+  if constexpr (sizeof(T) == 4) return _mm256_max_ps(a.native, b.native);
+#elif defined(__SSE2__)
+  if constexpr (sizeof(T) == 4) return _mm_max_ps(a.native, b.native);
+#endif
+  return where(a > b, a, b);
+}
+
 // The C library's function of each lane.
 inline Vec<double> of_each_lane(double (*f)(double), Vec<double> x) {
   Vec<double> y;
   for (int lane = 0; lane < Vec<double>::kLanes; ++lane) y.native[lane] = f(x.native[lane]);
   return y;
 }
+inline Vec<double> library_log(Vec<double> x) { return of_each_lane(std::log, x); }
 inline Vec<double> library_exp(Vec<double> x) { return of_each_lane(std::exp, x); }
 inline Vec<double> library_expm1(Vec<double> x) { return of_each_lane(std::expm1, x); }
 inline Vec<double> library_log1p(Vec<double> x) { return of_each_lane(std::log1p, x); }
@@ -226,6 +249,40 @@ inline Vec<float> scale_by_power_of_two(Vec<float> x, Vec<float> n) {
   };
   return x.native * power(half) * power(whole - half);
 #endif
+}
+
+// combine(all lanes) in every lane, for an operation whose order does not matter much.
+template <class T, class Combine>
+inline Vec<T> over_lanes(Vec<T> x, Combine combine) {
+  constexpr int kLanes = Vec<T>::kLanes;
+  const auto with_distance = [&]<int kDistance, int... kLane>(
+                                 std::integer_sequence<int, kLane...>,
+                                 std::integral_constant<int, kDistance>) {
+    x = combine(x, Vec<T>(__builtin_shufflevector(x.native, x.native, (kLane ^ kDistance)...)));
+  };
+  const auto lanes = std::make_integer_sequence<int, kLanes>();
+  if constexpr (kLanes > 8) with_distance(lanes, std::integral_constant<int, 8>());
+  if constexpr (kLanes > 4) with_distance(lanes, std::integral_constant<int, 4>());
+  if constexpr (kLanes > 2) with_distance(lanes, std::integral_constant<int, 2>());
+  with_distance(lanes, std::integral_constant<int, 1>());
+  return x;
+}
+
+// True in the first `count` lanes.
+template <class T>
+inline Mask<T> first_lanes(int count) {
+  typename Mask<T>::Native lane;
+  for (int i = 0; i < Vec<T>::kLanes; ++i) lane[i] = i;
+  return {lane < BitsOf<T>(count)};
+}
+
+// x = m·2ⁿ with √½ ≤ m < √2, for positive normal numbers.
+inline Split<Vec<float>> split(Vec<float> x) {
+  using Bits = Mask<float>::Native;
+  const Bits bits = bit_cast_lanes<Bits>(x.native);
+  const Bits n = (bits - kRootOfHalf) >> 23;
+  return {bit_cast_lanes<Vec<float>::Native>(bits - (n << 23)),
+          __builtin_convertvector(n, Vec<float>::Native)};
 }
 
 }  // namespace activations_ext::cpu

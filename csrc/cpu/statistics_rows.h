@@ -1,0 +1,184 @@
+// Statistics of rows on the CPU: forward one look at the logits, backward one look and one write.
+#pragma once
+
+#include "../losses/row_statistics.h"
+#include "row_sums.h"
+
+namespace activations_ext::cpu {
+
+// The rows of a group as lanes: lane r is row first_row + r, and lanes without a row repeat the
+// last one.
+template <class S, class Group>
+struct Lanes {
+  using V = ComputeVec<S>;
+  using Number = typename V::Number;
+  static constexpr int kWidth = kLanes<S>;
+
+  const Group& group;
+  int64_t target[kWidth];  // the class, or −1 for none
+
+  Lanes(const StatisticsRows& job, const Group& of) : group(of) {
+    for (int lane = 0; lane < kWidth; ++lane) {
+      target[lane] = -1;
+      if (job.target == nullptr || (lane > 0 && !Group::kMixed)) continue;
+      const int64_t asked = job.target[row(lane)];
+      if (asked != job.ignore_index && asked >= 0 && asked < job.shape.classes)
+        target[lane] = asked;
+    }
+  }
+
+  int64_t row(int lane) const { return group.first_row + std::min(lane, group.rows - 1); }
+
+  // Of an array with a number for each row; nullptr is 0.
+  V read(const void* numbers) const {
+    const auto* from = static_cast<const Number*>(numbers);
+    if (from == nullptr) return V(0.0);
+    if constexpr (!Group::kMixed) return V(double(from[group.first_row]));
+    alignas(64) Number lanes[kWidth];
+    for (int lane = 0; lane < kWidth; ++lane) lanes[lane] = from[row(lane)];
+    return load(lanes);
+  }
+  void write(void* numbers, V x) const {
+    Number* to = static_cast<Number*>(numbers) + group.first_row;
+    for (int lane = 0; lane < group.rows; ++lane) to[lane] = x.native[lane];
+  }
+  V logit_of_target() const {
+    S logits[kWidth] = {};
+    for (int lane = 0; lane < kWidth; ++lane) {
+      if (target[lane] < 0) continue;
+      logits[lane] =
+          group.operands.a.row(row(lane))[target[lane] * group.operands.a.at.class_stride];
+    }
+    const V x = load(logits);
+    return Group::kMixed ? x : V(double(x.native[0]));
+  }
+  Mask<Number> has_target() const {
+    alignas(64) Number lanes[kWidth];
+    for (int lane = 0; lane < kWidth; ++lane)
+      lanes[lane] = Number(target[Group::kMixed ? lane : 0] >= 0);
+    return load(lanes) != V(0.0);
+  }
+};
+
+// w of vector i: a number for each class, or for each logit, or 0.
+template <class S>
+struct WeightsOf {
+  using V = ComputeVec<S>;
+  const typename V::Number* of_class;
+  bool of_logit;
+
+  template <class Block>
+  V operator()(const Block& block, int64_t i) const {
+    if (of_logit) return block.load_b(i);
+    return of_class == nullptr ? V(0.0) : block.of_class(of_class, i);
+  }
+  explicit WeightsOf(const StatisticsRows& job)
+      : of_class(static_cast<const typename V::Number*>(job.class_weights)),
+        of_logit(job.weights.data != nullptr) {}
+};
+
+// kAll: with weights or the expected logit. kCapped: with a softcap.
+template <class S, bool kAll, bool kCapped>
+void statistics_rows(const StatisticsRows& job, const StatisticsResults& results, int64_t begin,
+                     int64_t end) {
+  using V = ComputeVec<S>;
+  const Operands<S> operands = {{job.logits, job.shape}, {job.weights, job.shape}, {}};
+  const WeightsOf<S> weights(job);
+  const auto capped = [softcap = Softcap{job.softcap}](V x) {
+    return kCapped ? softcap.value(x) : x;
+  };
+  for_each_group(job.shape, operands, begin, end, [&]<class Group>(const Group& group) {
+    const Lanes<S, Group> lanes(job, group);
+    const RowStatistics<V> row(sums_of<kAll>(group, capped, weights));
+    const V target = capped(lanes.logit_of_target()) - row.maximum;
+    lanes.write(results.maximum, row.maximum);
+    lanes.write(results.log_sum, row.log_sum);
+    lanes.write(results.target_logit, where(lanes.has_target(), target, V(0.0)));
+    lanes.write(results.weighted_sum, row.weighted_sum);
+    lanes.write(results.expected_logit, row.expected_logit);
+  });
+}
+
+template <class S, bool kAll, bool kCapped, bool kStream>
+void statistics_gradient_rows(const StatisticsRows& job, const StatisticsGradient& gradient,
+                              int64_t begin, int64_t end) {
+  using V = ComputeVec<S>;
+  const Operands<S> operands = {
+      {job.logits, job.shape}, {job.weights, job.shape}, {gradient.out, job.shape}};
+  const WeightsOf<S> weights(job);
+  const Softcap softcap = {job.softcap};
+  for_each_group(job.shape, operands, begin, end, [&]<class Group>(const Group& group) {
+    const Lanes<S, Group> lanes(job, group);
+    const V m = lanes.read(gradient.maximum);
+    const V grad_target = where(lanes.has_target(), lanes.read(gradient.grad_target_logit), V(0.0));
+    const RowStatisticsGradient<V> row = {
+        lanes.read(gradient.log_sum), lanes.read(gradient.expected_logit),
+        lanes.read(gradient.grad_log_sum), lanes.read(gradient.grad_weighted_sum),
+        lanes.read(gradient.grad_expected_logit)};
+    // Nothing that a row without a gradient holds, NaN and infinities included, may reach it.
+    const auto unused = (grad_target == V(0.0)) & (row.grad_log_sum == V(0.0)) &
+                        (row.grad_weighted_sum == V(0.0)) & (row.grad_expected_logit == V(0.0));
+    const auto at = [&](V x, V weight, V more) {
+      const V f = kCapped ? softcap.value(x) : x;
+      V result = row.template at<kAll>(f - m, weight) + more;
+      if constexpr (kCapped) result = result * softcap.slope(f);
+      return where(unused, V(0.0), result);
+    };
+    // Of the target's class, before anything is written: `out` may be the logits.
+    alignas(64) S at_target[kLanes<S>], weights_there[kLanes<S>] = {};
+    V weight = V(0.0);
+    if constexpr (kAll) {
+      alignas(64) typename V::Number there[kLanes<S>] = {};
+      for (int lane = 0; lane < kLanes<S>; ++lane) {
+        const int64_t t = lanes.target[lane];
+        if (t < 0) continue;
+        if (weights.of_class != nullptr) there[lane] = weights.of_class[t];
+        if (weights.of_logit)
+          weights_there[lane] = operands.b.row(lanes.row(lane))[t * operands.b.at.class_stride];
+      }
+      weight = weights.of_logit ? load(weights_there) : load(there);
+    }
+    store<false>(at_target, at(lanes.logit_of_target(), weight, grad_target));
+
+    group.template for_each_block<true, kStream>([&](const auto& block) {
+      block.template put_all<kStream>([&](int64_t i) {
+        return at(block.load_a(i), kAll ? weights(block, i) : V(0.0), V(0.0));
+      });
+    });
+    if (kStream) stream_fence();
+    for (int lane = 0; lane < group.rows; ++lane) {
+      if (lanes.target[lane] < 0) continue;
+      operands.out.row(group.first_row + lane)[lanes.target[lane] * operands.out.at.class_stride] =
+          at_target[lane];
+    }
+  });
+}
+
+template <class S>
+void statistics(const StatisticsRows& job, const StatisticsResults& results, int64_t begin,
+                int64_t end) {
+  const bool all = job.expected || job.weights.data != nullptr || job.class_weights != nullptr;
+  if (job.softcap != 0) return statistics_rows<S, true, true>(job, results, begin, end);
+  all ? statistics_rows<S, true, false>(job, results, begin, end)
+      : statistics_rows<S, false, false>(job, results, begin, end);
+}
+
+template <class S>
+void statistics_gradient(const StatisticsRows& job, const StatisticsGradient& gradient,
+                         int64_t begin, int64_t end) {
+  const bool all = gradient.grad_weighted_sum != nullptr || gradient.grad_expected_logit != nullptr;
+  const auto run = [&]<bool kStream>() {
+    if (job.softcap != 0)
+      return statistics_gradient_rows<S, true, true, kStream>(job, gradient, begin, end);
+    all ? statistics_gradient_rows<S, true, false, kStream>(job, gradient, begin, end)
+        : statistics_gradient_rows<S, false, false, kStream>(job, gradient, begin, end);
+  };
+  gradient.stream ? run.template operator()<true>() : run.template operator()<false>();
+}
+
+template <class S>
+void fill_table(StatisticsKernels (&table)[kNumbers], Number number) {
+  table[int(number)] = {&statistics<S>, &statistics_gradient<S>};
+}
+
+}  // namespace activations_ext::cpu

@@ -1,0 +1,64 @@
+// What classification losses are made of: statistics of a row of logits x, by one look at it.
+//
+//   f = softcap·tanh(x/softcap), or x          m = max f, taken as a constant
+//   log_sum = log Σ e^(f−m)                    so that lse = m + log_sum
+//   target_logit = f_t − m                     of the class t; 0 for a row without one
+//   weighted_sum = Σ w_c·(f_c − m)
+//   expected_logit = Σ p_c·(f_c − m)           p = e^(f−lse)
+//
+// Relative to m they keep their digits however large the logits are: −log p_t is log_sum −
+// target_logit, where lse − f_t of logits about 10⁴ would be wrong in the third place.
+#pragma once
+
+#include "../math.h"
+#include "row_sums.h"
+
+namespace activations_ext {
+
+template <class T>
+struct RowStatistics {
+  T maximum, log_sum, weighted_sum, expected_logit;
+
+  constexpr explicit RowStatistics(const RowSums<T>& row)
+      : maximum(row.reference()),
+        log_sum(log(row.sum)),
+        weighted_sum(row.dot),
+        expected_logit(row.spread / row.sum) {}
+};
+
+// The gradient of f_c: p·(g_log_sum + g_expected·(1 + d − expected)) + g_weighted·w_c, d = f_c − m.
+// That of f_t is g_target more.
+template <class T>
+struct RowStatisticsGradient {
+  T log_sum, expected_logit;
+  T grad_log_sum, grad_weighted_sum, grad_expected_logit;
+
+  template <bool kAll>
+  constexpr T at(T d, T weight) const {
+    const T p = exp_within(at_least(d - log_sum, -kZeroFrom<T>));
+    if constexpr (!kAll) return p * grad_log_sum;
+    const T bent = at_least(d, -kZeroFrom<T>) - expected_logit + T(1.0);
+    return madd(p, madd(grad_expected_logit, bent, grad_log_sum), grad_weighted_sum * weight);
+  }
+};
+
+struct Softcap {
+  double cap;  // 0 for none
+
+  template <class T>
+  constexpr T value(T x) const {
+    if (cap == 0) return x;
+    // 1 − 2/(1 + e^(2x/cap))
+    const T a = at_most(abs(x) * T(2.0 / cap), kZeroFrom<T>);
+    const T e = exp_within(-a);
+    return copysign(T(cap) * ((T(1.0) - e) / (T(1.0) + e)), x) + T(0.0) * x;
+  }
+  // of f
+  template <class T>
+  constexpr T slope(T f) const {
+    const T ratio = f * T(cap == 0 ? 0.0 : 1.0 / cap);
+    return T(1.0) - ratio * ratio;
+  }
+};
+
+}  // namespace activations_ext

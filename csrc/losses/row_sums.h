@@ -1,0 +1,44 @@
+// What one look at a row of logits f₀, f₁, … gathers, in one part after another: sums relative to
+// the largest logit so far (Milakov and Gimelshein, arXiv:1805.02867).
+#pragma once
+
+#include "../math.h"
+
+namespace activations_ext {
+
+template <class T>
+struct RowSums {
+  T maximum = -infinity<T>();
+  T sum = T(0.0);     // Σ e^(f−m)
+  T spread = T(0.0);  // Σ e^(f−m)·(f−m), for the entropy
+  T dot = T(0.0);     // Σ y·(f−m), y the target's weight of each class
+  T mass = T(0.0);    // Σ y
+
+  // m, the maximum, or 0 where all logits are −∞: finite, so that −∞ − m is not NaN.
+  constexpr T reference() const { return where(maximum == -infinity<T>(), T(0.0), maximum); }
+
+  // The same sums relative to a larger maximum. kAll: not `sum` alone.
+  template <bool kAll>
+  constexpr void rise(T to) {
+    const T before = reference();
+    const T lost = at_least(maximum - where(to == -infinity<T>(), T(0.0), to), -kZeroFrom<T>);
+    maximum = to;
+    const T scale = exp_within(lost);
+    if constexpr (kAll) {
+      const T shift = before - reference();
+      spread = scale * madd(lost, sum, spread);
+      dot = madd(shift, mass, dot);
+    }
+    sum = scale * sum;
+  }
+};
+
+// e^d for d = f − m, and d itself cut off where the exponential has reached 0: −∞·0 would be NaN.
+template <class T>
+struct Shifted {
+  T d, e;
+  constexpr explicit Shifted(T difference)
+      : d(at_least(difference, -kZeroFrom<T>)), e(exp_within(d)) {}
+};
+
+}  // namespace activations_ext

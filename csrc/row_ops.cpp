@@ -1,0 +1,227 @@
+// The operators softmax and log_softmax: schema, CPU, Meta, Autograd and functorch kernels. What
+// the kernels do not cover (another device, layout or dtype) goes to torch's own function.
+#include "row_ops.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/WrapDimUtils.h>
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/exp.h>
+#include <ATen/ops/log_softmax.h>
+#include <ATen/ops/softmax.h>
+#include <torch/library.h>
+
+#include <string>
+
+#include "autograd/batching.h"
+#include "autograd/node.h"
+#include "autograd/plain.h"
+#include "checks.h"
+#include "cpu/launch_rows.h"
+
+namespace activations_ext {
+namespace {
+
+using at::Tensor;
+using torch::autograd::isFwGradDefined;
+
+// Either map by its place in the templates below.
+template <bool kLogarithm>
+constexpr const char* kName = kLogarithm ? "log_softmax" : "softmax";
+
+template <bool kLogarithm>
+Tensor call(const Tensor& input, int64_t dim) {
+  static const auto op =
+      c10::Dispatcher::singleton()
+          .findSchemaOrThrow((std::string("activations_ext::") + kName<kLogarithm>).c_str(), "")
+          .template typed<Tensor(const Tensor&, int64_t)>();
+  return op.call(input, dim);
+}
+
+template <bool kLogarithm>
+Tensor call_backward(const Tensor& grad_output, const Tensor& result, int64_t dim) {
+  static const auto op =
+      c10::Dispatcher::singleton()
+          .findSchemaOrThrow(
+              (std::string("activations_ext::") + kName<kLogarithm> + "_backward").c_str(), "")
+          .template typed<Tensor(const Tensor&, const Tensor&, int64_t)>();
+  return op.call(grad_output, result, dim);
+}
+
+// --- the formulas on torch's operators ----------------------------------------------------------
+
+// y·(g − Σ y·g), and of the logarithm g − eʸ·Σ g: differentiable any number of times.
+template <bool kLogarithm>
+Tensor composite_backward(const Tensor& grad_output, const Tensor& result, int64_t dim) {
+  if constexpr (kLogarithm)
+    return grad_output - result.exp() * grad_output.sum(dim, /*keepdim=*/true);
+  return result * (grad_output - (result * grad_output).sum(dim, /*keepdim=*/true));
+}
+
+// The derivative in the direction of `tangent`: softmax's Jacobian is symmetric, its logarithm's
+// the transposed of what backward applies.
+template <bool kLogarithm>
+Tensor tangent_through(const Tensor& tangent, const Tensor& result, int64_t dim) {
+  if constexpr (kLogarithm) return tangent - (result.exp() * tangent).sum(dim, /*keepdim=*/true);
+  return call_backward<false>(tangent, result, dim);
+}
+
+template <bool kLogarithm>
+Tensor torchs(const Tensor& input, int64_t dim) {
+  return kLogarithm ? at::log_softmax(input, dim) : at::softmax(input, dim);
+}
+
+// --- CPU and Meta -------------------------------------------------------------------------------
+
+bool has_kernel(const Tensor& tensor) {
+  const auto dtype = tensor.scalar_type();
+  return dtype == at::kFloat || dtype == at::kDouble || dtype == at::kBFloat16 ||
+         dtype == at::kHalf;
+}
+
+template <bool kLogarithm>
+Tensor cpu_forward(const Tensor& input, int64_t dim) {
+  dim = at::maybe_wrap_dim(dim, input.dim());
+  if (!has_kernel(input)) return torchs<kLogarithm>(input, dim);
+  return cpu::run_softmax(input, dim, kLogarithm);
+}
+
+template <bool kLogarithm>
+Tensor cpu_backward(const Tensor& grad_output, const Tensor& result, int64_t dim) {
+  check_same(kName<kLogarithm>, grad_output, result);
+  dim = at::maybe_wrap_dim(dim, result.dim());
+  if (!has_kernel(result)) return composite_backward<kLogarithm>(grad_output, result, dim);
+  return cpu::run_softmax_gradient(grad_output, result, dim, kLogarithm);
+}
+
+template <bool kLogarithm>
+Tensor meta_forward(const Tensor& input, int64_t dim) {
+  at::maybe_wrap_dim(dim, input.dim());
+  return at::empty_like(input, at::MemoryFormat::Contiguous);
+}
+
+template <bool kLogarithm>
+Tensor meta_backward(const Tensor& grad_output, const Tensor& result, int64_t dim) {
+  check_same(kName<kLogarithm>, grad_output, result);
+  at::maybe_wrap_dim(dim, result.dim());
+  return at::empty_like(result, at::MemoryFormat::Contiguous);
+}
+
+// --- Autograd -----------------------------------------------------------------------------------
+
+template <bool kLogarithm>
+struct SoftmaxNode : SavingNode<SoftmaxNode<kLogarithm>, 1, 1, 1> {  // the parameter is `dim`
+  std::string name() const override { return std::string(kName<kLogarithm>) + "_backward"; }
+
+  static variable_list gradients(Tensor grad_output, const typename SoftmaxNode::Arguments& of) {
+    return {call_backward<kLogarithm>(grad_output, of.saved[0], int64_t(of.parameters[0]))};
+  }
+};
+
+template <bool kLogarithm>
+Tensor autograd_forward(const Tensor& input, int64_t dim) {
+  const bool requires_grad = torch::autograd::compute_requires_grad(input);
+  Tensor result = [&] {
+    at::AutoDispatchBelowADInplaceOrView below;
+    return call<kLogarithm>(input, dim);
+  }();
+  auto node = requires_grad ? make_node<SoftmaxNode<kLogarithm>>() : nullptr;
+  if (requires_grad) {
+    node->set_next_edges(torch::autograd::collect_next_edges(input));
+    node->parameters = {double(dim)};
+    node->of_result = node->saved_is_output = true;
+    torch::autograd::set_history(result, node);
+  }
+  if (isFwGradDefined(input))
+    result._set_fw_grad(tangent_through<kLogarithm>(tangent_of(input), result, dim), /*level=*/0,
+                        /*is_inplace_op=*/false);
+  if (requires_grad) node->saved[0] = SavedVariable(result, /*is_output=*/true);
+  return result;
+}
+
+template <bool kLogarithm>
+Tensor autograd_backward(const Tensor& grad_output, const Tensor& result, int64_t dim) {
+  if (is_differentiated(grad_output, result))
+    return composite_backward<kLogarithm>(grad_output, result, dim);
+  at::AutoDispatchBelowADInplaceOrView below;
+  return call_backward<kLogarithm>(grad_output, result, dim);
+}
+
+// --- functorch ----------------------------------------------------------------------------------
+
+// `dim` of an example, in the batch whose dimension is in front; an example without dimensions has
+// one class.
+template <class Compute>
+Tensor of_examples(const Tensor& batch, int64_t dim, Compute compute) {
+  const int64_t rank = batch.dim() - 1;
+  dim = at::maybe_wrap_dim(dim, rank);
+  if (rank == 0) return compute(batch.unsqueeze(1), 1).squeeze(1);
+  return compute(batch, dim + 1);
+}
+
+template <bool kLogarithm>
+Tensor batched_forward(const Tensor& input, int64_t dim) {
+  return batched(input, [&](const Tensor& x) {
+    if (vmap_level(input) == 0) return call<kLogarithm>(x, dim);
+    return of_examples(x, dim, [](const Tensor& y, int64_t d) { return call<kLogarithm>(y, d); });
+  });
+}
+
+template <bool kLogarithm>
+Tensor batched_backward(const Tensor& grad_output, const Tensor& result, int64_t dim) {
+  const bool any = vmap_level(grad_output) != 0 || vmap_level(result) != 0;
+  return batched(grad_output, result, [&](const Tensor& g, const Tensor& y) {
+    if (!any) return call_backward<kLogarithm>(g, y, dim);
+    return of_examples(y, dim, [&](const Tensor& z, int64_t d) {
+      return call_backward<kLogarithm>(g.reshape_symint(z.sym_sizes()), z, d);
+    });
+  });
+}
+
+template <bool kLogarithm, class Library>
+void implement(Library& library, Tensor (*forward)(const Tensor&, int64_t),
+               Tensor (*backward)(const Tensor&, const Tensor&, int64_t)) {
+  library.impl(kName<kLogarithm>, forward);
+  library.impl((std::string(kName<kLogarithm>) + "_backward").c_str(), backward);
+}
+
+}  // namespace
+
+Tensor softmax(const Tensor& input, int64_t dim) { return call<false>(input, dim); }
+Tensor log_softmax(const Tensor& input, int64_t dim) { return call<true>(input, dim); }
+
+TORCH_LIBRARY_FRAGMENT(activations_ext, library) {
+  const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag};
+  library.def("softmax(Tensor input, int dim) -> Tensor", tags);
+  library.def("log_softmax(Tensor input, int dim) -> Tensor", tags);
+  library.def("softmax_backward(Tensor grad_output, Tensor result, int dim) -> Tensor", tags);
+  library.def("log_softmax_backward(Tensor grad_output, Tensor result, int dim) -> Tensor", tags);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, CPU, library) {
+  implement<false>(library, &cpu_forward<false>, &cpu_backward<false>);
+  implement<true>(library, &cpu_forward<true>, &cpu_backward<true>);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, Meta, library) {
+  implement<false>(library, &meta_forward<false>, &meta_backward<false>);
+  implement<true>(library, &meta_forward<true>, &meta_backward<true>);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, CompositeExplicitAutograd, library) {
+  implement<false>(library, &torchs<false>, &composite_backward<false>);
+  implement<true>(library, &torchs<true>, &composite_backward<true>);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, Autograd, library) {
+  implement<false>(library, &autograd_forward<false>, &autograd_backward<false>);
+  implement<true>(library, &autograd_forward<true>, &autograd_backward<true>);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, FuncTorchBatched, library) {
+  implement<false>(library, &batched_forward<false>, &batched_backward<false>);
+  implement<true>(library, &batched_forward<true>, &batched_backward<true>);
+}
+
+}  // namespace activations_ext

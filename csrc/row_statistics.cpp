@@ -1,0 +1,330 @@
+// The operator row_statistics, of which the classification losses are made: schema, CPU and Meta
+// kernels, Autograd. Where the kernels do not reach (another device, vmap, forward mode, second
+// derivatives) the formula runs on torch's operators.
+#include <ATen/ATen.h>
+#include <ATen/WrapDimUtils.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/functorch/BatchedTensorImpl.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/library.h>
+
+#include "autograd/node.h"
+#include "autograd/plain.h"
+#include "checks.h"
+#include "cpu/launch_rows.h"
+
+namespace activations_ext {
+namespace {
+
+using at::Tensor;
+using MaybeTensor = std::optional<Tensor>;
+using Statistics = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
+
+Tensor or_undefined(const MaybeTensor& tensor) { return tensor.value_or(Tensor()); }
+
+Statistics call(const Tensor& logits, int64_t dim, const MaybeTensor& target,
+                const MaybeTensor& weight, int64_t ignore_index, double softcap, bool expected) {
+  static const auto op = c10::Dispatcher::singleton()
+                             .findSchemaOrThrow("activations_ext::row_statistics", "")
+                             .typed<Statistics(const Tensor&, int64_t, const MaybeTensor&,
+                                               const MaybeTensor&, int64_t, double, bool)>();
+  return op.call(logits, dim, target, weight, ignore_index, softcap, expected);
+}
+
+Tensor call_backward(const MaybeTensor& grad_log_sum, const MaybeTensor& grad_target_logit,
+                     const MaybeTensor& grad_weighted_sum, const MaybeTensor& grad_expected_logit,
+                     const Tensor& logits, int64_t dim, const MaybeTensor& target,
+                     const MaybeTensor& weight, int64_t ignore_index, double softcap,
+                     const Tensor& maximum, const Tensor& log_sum, const Tensor& expected_logit) {
+  static const auto op = c10::Dispatcher::singleton()
+                             .findSchemaOrThrow("activations_ext::row_statistics_backward", "")
+                             .typed<Tensor(const MaybeTensor&, const MaybeTensor&,
+                                           const MaybeTensor&, const MaybeTensor&, const Tensor&,
+                                           int64_t, const MaybeTensor&, const MaybeTensor&, int64_t,
+                                           double, const Tensor&, const Tensor&, const Tensor&)>();
+  return op.call(grad_log_sum, grad_target_logit, grad_weighted_sum, grad_expected_logit, logits,
+                 dim, target, weight, ignore_index, softcap, maximum, log_sum, expected_logit);
+}
+
+// --- the formula on torch's operators -----------------------------------------------------------
+
+// f, in the type that computes.
+Tensor capped(const Tensor& logits, double softcap) {
+  const Tensor x = logits.to(at::toOpMathType(logits.scalar_type()));
+  return softcap == 0 ? x : at::tanh(x / softcap) * softcap;
+}
+
+// `weight`, broadcastable to the logits.
+Tensor spread(const Tensor& weight, const Tensor& logits, int64_t dim) {
+  const Tensor w = weight.to(at::toOpMathType(logits.scalar_type()));
+  if (w.dim() == logits.dim()) return w;
+  std::vector<int64_t> shape(std::max<int64_t>(1, logits.dim()), 1);
+  shape[dim] = -1;
+  return w.view(shape);
+}
+
+Statistics composite(const Tensor& logits, int64_t dim, const MaybeTensor& target,
+                     const MaybeTensor& weight, int64_t ignore_index, double softcap, bool) {
+  dim = at::maybe_wrap_dim(dim, logits.dim());
+  const Tensor f = capped(logits, softcap);
+  const Tensor largest = f.detach().amax(dim, /*keepdim=*/true);
+  const Tensor m = at::where(largest == -INFINITY, at::zeros_like(largest), largest);
+  const Tensor d = f - m, e = d.exp(), sum = e.sum(dim);
+  const Tensor zero = at::zeros_like(sum);
+  Tensor target_logit = zero, weighted_sum = zero;
+  if (target.has_value()) {
+    const Tensor none = *target == ignore_index;
+    const Tensor index = at::where(none, at::zeros_like(*target), *target).unsqueeze(dim);
+    target_logit = at::where(none, zero, d.gather(dim, index).squeeze(dim));
+  }
+  if (weight.has_value()) weighted_sum = (d * spread(*weight, logits, dim)).sum(dim);
+  const Tensor finite = at::where(e == 0, at::zeros_like(d), d);
+  return {m.squeeze(dim), sum.log(), target_logit, weighted_sum, (e * finite).sum(dim) / sum};
+}
+
+Tensor composite_backward(const MaybeTensor& grad_log_sum, const MaybeTensor& grad_target_logit,
+                          const MaybeTensor& grad_weighted_sum,
+                          const MaybeTensor& grad_expected_logit, const Tensor& logits, int64_t dim,
+                          const MaybeTensor& target, const MaybeTensor& weight,
+                          int64_t ignore_index, double softcap, const Tensor& maximum,
+                          const Tensor&, const Tensor&) {
+  dim = at::maybe_wrap_dim(dim, logits.dim());
+  const Tensor f = capped(logits, softcap), d = f - maximum.detach().unsqueeze(dim);
+  const Tensor p = d.softmax(dim);
+  Tensor grad = at::zeros_like(d);
+  if (grad_log_sum.has_value()) grad = grad + p * grad_log_sum->unsqueeze(dim);
+  if (grad_expected_logit.has_value()) {
+    const Tensor finite = at::where(p == 0, at::zeros_like(d), d);
+    const Tensor bent = finite + 1 - (p * finite).sum(dim, /*keepdim=*/true);
+    grad = grad + p * bent * grad_expected_logit->unsqueeze(dim);
+  }
+  if (grad_weighted_sum.has_value() && weight.has_value())
+    grad = grad + grad_weighted_sum->unsqueeze(dim) * spread(*weight, logits, dim);
+  if (grad_target_logit.has_value() && target.has_value()) {
+    const Tensor none = *target == ignore_index;
+    const Tensor index = at::where(none, at::zeros_like(*target), *target).unsqueeze(dim);
+    const Tensor share = at::where(none, at::zeros_like(*grad_target_logit), *grad_target_logit);
+    grad = grad.scatter_add(dim, index, share.unsqueeze(dim));
+  }
+  if (softcap != 0) grad = grad * (1 - (f / softcap).square());
+  return grad.to(logits.scalar_type());
+}
+
+// --- CPU and Meta -------------------------------------------------------------------------------
+
+// A row's target is read at the same place as its statistics are written; a weight for each logit
+// at the same place as the logit.
+int64_t check(const Tensor& logits, int64_t dim, const MaybeTensor& target,
+              const MaybeTensor& weight) {
+  dim = at::maybe_wrap_dim(dim, logits.dim());
+  if (target.has_value()) {
+    c10::SymDimVector rows(logits.sym_sizes().begin(), logits.sym_sizes().end());
+    if (!rows.empty()) rows.erase(rows.begin() + dim);
+    TORCH_CHECK(
+        target->scalar_type() == at::kLong && target->sym_sizes() == c10::SymIntArrayRef(rows),
+        "row_statistics(): expected argument 'target' to be an int64 tensor of shape ",
+        c10::SymIntArrayRef(rows), ", but got ", target->scalar_type(), " of shape ",
+        target->sym_sizes());
+  }
+  if (weight.has_value()) {
+    const c10::SymInt classes = logits.dim() == 0 ? c10::SymInt(1) : logits.sym_size(dim);
+    const bool of_class = weight->dim() == 1 && weight->sym_numel() == classes;
+    const bool of_logit =
+        weight->sym_sizes() == logits.sym_sizes() && weight->scalar_type() == logits.scalar_type();
+    TORCH_CHECK(of_class || of_logit,
+                "row_statistics(): expected argument 'weight' to have one "
+                "number for each of ",
+                classes, " classes, or the shape and dtype of the logits, ", "but got shape ",
+                weight->sym_sizes());
+  }
+  return dim;
+}
+
+cpu::RowsOfLogits rows_of(const Tensor& logits, int64_t dim, const MaybeTensor& target,
+                          const MaybeTensor& weight, int64_t ignore_index, double softcap) {
+  return {logits, or_undefined(target), or_undefined(weight), dim, ignore_index, softcap};
+}
+
+Statistics cpu_forward(const Tensor& logits, int64_t dim, const MaybeTensor& target,
+                       const MaybeTensor& weight, int64_t ignore_index, double softcap,
+                       bool expected) {
+  check_floating_point("row_statistics", "logits", logits);
+  dim = check(logits, dim, target, weight);
+  const auto row = cpu::run_row_statistics(
+      rows_of(logits, dim, target, weight, ignore_index, softcap), expected);
+  return {row.maximum, row.log_sum, row.target_logit, row.weighted_sum, row.expected_logit};
+}
+
+Tensor cpu_backward(const MaybeTensor& grad_log_sum, const MaybeTensor& grad_target_logit,
+                    const MaybeTensor& grad_weighted_sum, const MaybeTensor& grad_expected_logit,
+                    const Tensor& logits, int64_t dim, const MaybeTensor& target,
+                    const MaybeTensor& weight, int64_t ignore_index, double softcap,
+                    const Tensor& maximum, const Tensor& log_sum, const Tensor& expected_logit) {
+  check_floating_point("row_statistics", "logits", logits);
+  dim = check(logits, dim, target, weight);
+  for (const MaybeTensor& row :
+       {grad_log_sum, grad_target_logit, grad_weighted_sum, grad_expected_logit,
+        MaybeTensor(log_sum), MaybeTensor(expected_logit)}) {
+    if (row.has_value()) check_same("row_statistics", *row, maximum);
+  }
+  TORCH_CHECK(
+      maximum.scalar_type() == at::toOpMathType(logits.scalar_type()) &&
+          maximum.numel() * std::max<int64_t>(1, logits.dim() ? logits.size(dim) : 1) ==
+              std::max<int64_t>(logits.numel(), maximum.numel()),
+      "row_statistics(): expected argument 'maximum' to have a number for each row, but got "
+      "shape ",
+      maximum.sizes(), " for logits of shape ", logits.sizes());
+  return cpu::run_row_statistics_gradient(
+      rows_of(logits, dim, target, weight, ignore_index, softcap),
+      {maximum, log_sum, {}, {}, expected_logit},
+      {{},
+       or_undefined(grad_log_sum),
+       or_undefined(grad_target_logit),
+       or_undefined(grad_weighted_sum),
+       or_undefined(grad_expected_logit)},
+      /*overwrite=*/false);
+}
+
+Statistics meta_forward(const Tensor& logits, int64_t dim, const MaybeTensor& target,
+                        const MaybeTensor& weight, int64_t, double, bool) {
+  dim = check(logits, dim, target, weight);
+  c10::SymDimVector rows(logits.sym_sizes().begin(), logits.sym_sizes().end());
+  if (!rows.empty()) rows.erase(rows.begin() + dim);
+  const auto numbers = [&] {
+    return at::empty_symint(rows, logits.options().dtype(at::toOpMathType(logits.scalar_type())));
+  };
+  return {numbers(), numbers(), numbers(), numbers(), numbers()};
+}
+
+Tensor meta_backward(const MaybeTensor&, const MaybeTensor&, const MaybeTensor&, const MaybeTensor&,
+                     const Tensor& logits, int64_t, const MaybeTensor&, const MaybeTensor&, int64_t,
+                     double, const Tensor&, const Tensor&, const Tensor&) {
+  return at::empty_like(logits);
+}
+
+// --- Autograd -----------------------------------------------------------------------------------
+
+struct RowStatisticsFunction : torch::autograd::Function<RowStatisticsFunction> {
+  static constexpr bool is_traceable = true;
+
+  static variable_list forward(torch::autograd::AutogradContext* context, const Tensor& logits,
+                               int64_t dim, const MaybeTensor& target, const MaybeTensor& weight,
+                               int64_t ignore_index, double softcap, bool expected) {
+    at::AutoDispatchBelowADInplaceOrView below;
+    const auto [maximum, log_sum, target_logit, weighted_sum, expected_logit] =
+        call(logits, dim, target, weight, ignore_index, softcap, expected);
+    context->save_for_backward(
+        {logits, or_undefined(target), or_undefined(weight), maximum, log_sum, expected_logit});
+    context->saved_data["dim"] = dim;
+    context->saved_data["ignore_index"] = ignore_index;
+    context->saved_data["softcap"] = softcap;
+    context->mark_non_differentiable({maximum});
+    context->set_materialize_grads(false);
+    return {maximum, log_sum, target_logit, weighted_sum, expected_logit};
+  }
+
+  static variable_list backward(torch::autograd::AutogradContext* context, variable_list grads) {
+    const variable_list saved = context->get_saved_variables();
+    const auto maybe = [](const Tensor& tensor) {
+      return tensor.defined() ? MaybeTensor(tensor) : std::nullopt;
+    };
+    const int64_t dim = context->saved_data["dim"].toInt();
+    const int64_t ignore_index = context->saved_data["ignore_index"].toInt();
+    const double softcap = context->saved_data["softcap"].toDouble();
+    variable_list result(7);
+    if (context->needs_input_grad(0))
+      result[0] = call_backward(maybe(grads[1]), maybe(grads[2]), maybe(grads[3]), maybe(grads[4]),
+                                saved[0], dim, maybe(saved[1]), maybe(saved[2]), ignore_index,
+                                softcap, saved[3], saved[4], saved[5]);
+    if (saved[2].defined() && saved[2].requires_grad() && grads[3].defined()) {
+      const int64_t along = at::maybe_wrap_dim(dim, saved[0].dim());
+      const Tensor d = capped(saved[0], softcap) - saved[3].unsqueeze(along);
+      Tensor shares = grads[3].unsqueeze(along) * d;
+      if (saved[2].dim() != saved[0].dim())
+        shares = shares.sum_to_size(spread(saved[2], saved[0], along).sizes());
+      result[3] = shares.reshape(saved[2].sizes()).to(saved[2].scalar_type());
+    }
+    return result;
+  }
+};
+
+Statistics autograd_forward(const Tensor& logits, int64_t dim, const MaybeTensor& target,
+                            const MaybeTensor& weight, int64_t ignore_index, double softcap,
+                            bool expected) {
+  const Tensor weights = or_undefined(weight);
+  const auto modes = c10::impl::tls_local_dispatch_key_set().included_;
+  const bool transformed = modes.has(c10::DispatchKey::FuncTorchDynamicLayerFrontMode) ||
+                           modes.has(c10::DispatchKey::FuncTorchDynamicLayerBackMode);
+  if (transformed || torch::autograd::isFwGradDefined(logits) ||
+      torch::autograd::isFwGradDefined(weights))
+    return composite(logits, dim, target, weight, ignore_index, softcap, expected);
+  if (!torch::autograd::compute_requires_grad(logits, weights)) {
+    at::AutoDispatchBelowADInplaceOrView below;
+    return call(logits, dim, target, weight, ignore_index, softcap, expected);
+  }
+  const variable_list row =
+      RowStatisticsFunction::apply(logits, dim, target, weight, ignore_index, softcap, expected);
+  return {row[0], row[1], row[2], row[3], row[4]};
+}
+
+Tensor autograd_backward(const MaybeTensor& grad_log_sum, const MaybeTensor& grad_target_logit,
+                         const MaybeTensor& grad_weighted_sum,
+                         const MaybeTensor& grad_expected_logit, const Tensor& logits, int64_t dim,
+                         const MaybeTensor& target, const MaybeTensor& weight, int64_t ignore_index,
+                         double softcap, const Tensor& maximum, const Tensor& log_sum,
+                         const Tensor& expected_logit) {
+  if (is_differentiated(or_undefined(grad_log_sum), or_undefined(grad_target_logit),
+                        or_undefined(grad_weighted_sum), or_undefined(grad_expected_logit), logits,
+                        or_undefined(weight)))
+    return composite_backward(grad_log_sum, grad_target_logit, grad_weighted_sum,
+                              grad_expected_logit, logits, dim, target, weight, ignore_index,
+                              softcap, maximum, log_sum, expected_logit);
+  at::AutoDispatchBelowADInplaceOrView below;
+  return call_backward(grad_log_sum, grad_target_logit, grad_weighted_sum, grad_expected_logit,
+                       logits, dim, target, weight, ignore_index, softcap, maximum, log_sum,
+                       expected_logit);
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(activations_ext, library) {
+  const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag};
+  library.def(
+      "row_statistics(Tensor logits, int dim, Tensor? target, Tensor? weight, int ignore_index, "
+      "float softcap, bool expected) -> (Tensor maximum, Tensor log_sum, Tensor target_logit, "
+      "Tensor weighted_sum, Tensor expected_logit)",
+      tags);
+  library.def(
+      "row_statistics_backward(Tensor? grad_log_sum, Tensor? grad_target_logit, "
+      "Tensor? grad_weighted_sum, Tensor? grad_expected_logit, Tensor logits, int dim, "
+      "Tensor? target, Tensor? weight, int ignore_index, float softcap, Tensor maximum, "
+      "Tensor log_sum, Tensor expected_logit) -> Tensor",
+      tags);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, CPU, library) {
+  library.impl("row_statistics", &cpu_forward);
+  library.impl("row_statistics_backward", &cpu_backward);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, Meta, library) {
+  library.impl("row_statistics", &meta_forward);
+  library.impl("row_statistics_backward", &meta_backward);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, CompositeExplicitAutograd, library) {
+  library.impl("row_statistics", &composite);
+  library.impl("row_statistics_backward", &composite_backward);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, Autograd, library) {
+  library.impl("row_statistics", &autograd_forward);
+  library.impl("row_statistics_backward", &autograd_backward);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, FuncTorchBatched, library) {
+  library.impl("row_statistics", &composite);
+  library.impl("row_statistics_backward", &composite_backward);
+}
+
+}  // namespace activations_ext
