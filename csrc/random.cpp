@@ -64,10 +64,10 @@ Tensor call_rrelu_backward(const Tensor& grad_output, const Tensor& saved, const
 // --- CPU and Meta -------------------------------------------------------------------------------
 
 template <class A>
-void check(const char* name, const A& activation, const Tensor& tensor, const Tensor& seed) {
-  check_floating_point(name, "input", tensor);
-  check_seed(name, seed);
-  check_parameters(activation);
+A checked(const Tensor& tensor, const Tensor& seed, double first, double second) {
+  check_floating_point(A::kName, "input", tensor);
+  check_seed(A::kName, seed);
+  return make<A>({first, second}, tensor.scalar_type());
 }
 
 template <class A>
@@ -83,43 +83,40 @@ Tensor& overwrite(Tensor& input, const Tensor& seed, double first, double second
 }
 
 Tensor cpu_rrelu(const Tensor& input, const Tensor& seed, double lower, double upper) {
-  const RReLU activation{lower, upper};
-  check("rrelu", activation, input, seed);
+  const RReLU activation = checked<RReLU>(input, seed, lower, upper);
   return run(activation, input, input, seed);
 }
 Tensor cpu_rrelu_backward(const Tensor& grad_output, const Tensor& saved, const Tensor& seed,
                           double lower, double upper) {
-  const RReLU activation{lower, upper};
-  check("rrelu", activation, saved, seed);
+  const RReLU activation = checked<RReLU>(saved, seed, lower, upper);
   check_same("rrelu", grad_output, saved);
   return run(activation, grad_output, saved, seed);
 }
 Tensor cpu_shift_dropout(const Tensor& input, const Tensor& seed, double p, double minimum) {
-  const ShiftDropout activation{p, minimum};
-  check("shift_dropout", activation, input, seed);
+  const ShiftDropout activation = checked<ShiftDropout>(input, seed, p, minimum);
   return run(activation, input, input, seed);
 }
 
 Tensor& meta_rrelu_(Tensor& input, const Tensor& seed, double lower, double upper) {
-  check("rrelu", RReLU{lower, upper}, input, seed);
+  checked<RReLU>(input, seed, lower, upper);
   return input;
 }
 Tensor& meta_shift_dropout_(Tensor& input, const Tensor& seed, double p, double minimum) {
-  check("shift_dropout", ShiftDropout{p, minimum}, input, seed);
+  checked<ShiftDropout>(input, seed, p, minimum);
   return input;
 }
 Tensor meta_rrelu(const Tensor& input, const Tensor& seed, double lower, double upper) {
-  check("rrelu", RReLU{lower, upper}, input, seed);
+  checked<RReLU>(input, seed, lower, upper);
   return at::empty_like(input);
 }
 Tensor meta_rrelu_backward(const Tensor& grad_output, const Tensor& saved, const Tensor& seed,
                            double lower, double upper) {
-  check("rrelu", RReLU{lower, upper}, saved, seed);
+  checked<RReLU>(saved, seed, lower, upper);
   check_same("rrelu", grad_output, saved);
   return at::empty_like(cpu::layout_of(grad_output, saved));
 }
 Tensor meta_shift_dropout(const Tensor& input, const Tensor& seed, double p, double minimum) {
-  check("shift_dropout", ShiftDropout{p, minimum}, input, seed);
+  checked<ShiftDropout>(input, seed, p, minimum);
   return at::empty_like(input);
 }
 

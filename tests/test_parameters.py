@@ -108,6 +108,17 @@ def test_too_large_for_the_dtype(case: Case, position: int, dtype: torch.dtype) 
             case.activation.function(x, *replaced(case, len(case.parameters) - 1, 1e5))
 
 
+def test_too_large_for_the_random_ones() -> None:
+    """Their numbers are drawn between bounds that float32 holds."""
+    for x in (sample(5), sample(5, torch.bfloat16), sample(5).to("meta")):
+        for inplace in (False, True):
+            with pytest.raises(RuntimeError, match=r"rrelu.*'upper'.*overflow"):
+                F.rrelu(x, 0.1, 1e300, training=True, inplace=inplace)
+            with pytest.raises(RuntimeError, match=r"shift_dropout.*'minimum'.*overflow"):
+                F.shift_dropout(x, 0.5, -1e300, inplace=inplace)
+    assert F.rrelu(sample(5).double(), 0.1, 1e300, training=True).dtype == torch.float64
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("alpha", [math.inf, -math.inf, math.nan])
 def test_elu_of_an_alpha_that_is_not_finite(alpha: float, dtype: torch.dtype) -> None:

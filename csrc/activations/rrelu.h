@@ -1,5 +1,6 @@
 #pragma once
 
+#include "../activation.h"
 #include "../math.h"
 
 namespace activations_ext {
@@ -8,6 +9,8 @@ namespace activations_ext {
 // arXiv:1505.00853. The gradient is the same map of grad_output, gated by the sign of x, which is
 // also that of the result as long as no slope is negative.
 struct RReLU {
+  static constexpr const char* kName = "rrelu";
+  static constexpr std::array kParameters = {Parameter{"lower"}, Parameter{"upper"}};
   double lower, upper;
 
   constexpr bool result_tells_slope() const { return lower >= 0; }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "../activation.h"
 #include "../math.h"
 
 namespace activations_ext {
@@ -9,6 +10,8 @@ namespace activations_ext {
 // Zhang and Li, arXiv:1807.10117, for SERLU with its minimum −λα/e. The gradient is the same map of
 // grad_output with minimum 0.
 struct ShiftDropout {
+  static constexpr const char* kName = "shift_dropout";
+  static constexpr std::array kParameters = {Parameter{"p"}, Parameter{"minimum"}};
   double p, minimum;
 
   template <class T>
