@@ -10,6 +10,7 @@
 // target_logit, where lse − f_t of logits about 10⁴ would be wrong in the third place.
 #pragma once
 
+#include "../activations/tanh.h"
 #include "../math.h"
 #include "row_sums.h"
 
@@ -47,11 +48,7 @@ struct Softcap {
 
   template <class T>
   constexpr T value(T x) const {
-    if (cap == 0) return x;
-    // 1 − 2/(1 + e^(2x/cap))
-    const T a = at_most(abs(x) * T(2.0 / cap), kZeroFrom<T>);
-    const T e = exp_within(-a);
-    return copysign(T(cap) * ((T(1.0) - e) / (T(1.0) + e)), x) + T(0.0) * x;
+    return cap == 0 ? x : T(cap) * Tanh{}.value(x * T(1.0 / cap));
   }
   // of f
   template <class T>
