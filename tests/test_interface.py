@@ -31,7 +31,7 @@ from helpers import (
     sample,
 )
 
-WITHOUT_ROW = {"prelu", "rrelu", "shift_dropout", "softmax", "softmin", "log_softmax"}
+WITHOUT_ROW = {"prelu", "rrelu", "shift_dropout", "softmax", "softmin", "log_softmax", "logsumexp"}
 
 # Of (input, target), or of images: test_cross_entropy.py and test_softmax.py.
 ELSEWHERE = {"cross_entropy", "CrossEntropyLoss", "Softmax2d"}
@@ -266,7 +266,12 @@ def shown_first(function: Callable[..., Tensor], *arguments: Any, **keywords: An
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_subclasses_see_the_public_function(name: str) -> None:
-    arguments = {"prelu": (torch.ones(3),), "threshold": (0.1, 20.0), "threshold_": (0.1, 20.0)}
+    arguments: dict[str, tuple[Any, ...]] = {
+        "logsumexp": (1,),
+        "prelu": (torch.ones(3),),
+        "threshold": (0.1, 20.0),
+        "threshold_": (0.1, 20.0),
+    }
     function, args, keywords = shown_first(getattr(F, name), *arguments.get(name, ()))
     assert function is getattr(F, name.removesuffix("_"))
     torchs = getattr(torch_functional, name, None)

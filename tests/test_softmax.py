@@ -288,6 +288,66 @@ def test_modules() -> None:
         nn.Softmax2d()(x[0, 0])
 
 
+LOGSUMEXP_DIMS: list[tuple[str, Any]] = [
+    ("0-d", 0),
+    ("few classes", 1),
+    ("odd classes", -1),
+    ("first dim, many", 0),
+    ("middle", (1, 3)),
+    ("channels_last", (3, 0, -2)),
+    ("three strides", 2),
+    ("expanded", [0, 1]),
+    ("empty", 0),
+    ("empty", (1,)),
+    ("no classes", 0),
+]
+
+
+@pytest.mark.parametrize(("layout", "dim"), LOGSUMEXP_DIMS, ids=str)
+@every_dtype
+def test_logsumexp(layout: str, dim: Any, dtype: torch.dtype) -> None:
+    x = INPUTS[layout][0](dtype)
+    for keepdim in (False, True):
+        leaves = [x.detach().requires_grad_(), x.detach().double().requires_grad_()]
+        ours = F.logsumexp(leaves[0], dim, keepdim)
+        exact = torch.logsumexp(leaves[1], dim, keepdim)
+        assert (ours.dtype, ours.shape) == (dtype, exact.shape)
+        eps = torch.finfo(dtype).eps
+        torch.testing.assert_close(ours.double(), exact, rtol=eps, atol=1e-6)
+        for result in (ours, exact):
+            result.backward(torch.linspace(-1, 2, result.numel()).view(result.shape).to(result))
+        ours_grad, exact_grad = (leaf.grad for leaf in leaves)
+        assert ours_grad is not None
+        torch.testing.assert_close(ours_grad.double(), exact_grad, rtol=45 * eps, atol=eps / 8)
+
+
+def test_logsumexp_of_special_rows_and_arguments() -> None:
+    inf, nan = math.inf, math.nan
+    for row in ([inf, 1], [inf, inf], [-inf, -inf], [nan, inf], [inf, -inf], [nan, 1], [-inf, 1]):
+        for repeats in (1, 100):
+            x = torch.tensor(row).repeat(repeats)
+            torch.testing.assert_close(F.logsumexp(x, 0), torch.logsumexp(x, 0), equal_nan=True)
+    x = numbers(3, 4, dtype=torch.bfloat16)
+    wide = F.logsumexp(x, 1, dtype=torch.float64)
+    torch.testing.assert_close(wide, torch.logsumexp(x.double(), 1))
+    whole = torch.arange(12).view(3, 4)
+    torch.testing.assert_close(F.logsumexp(whole, 1), torch.logsumexp(whole, 1))
+    for input, dim in ((x, 2), (x, (0, 0)), (x, (0, -2)), (x, (0, 5)), (x[:, :0], 1)):
+        try:
+            expected = torch.logsumexp(input, dim)
+        except Exception as error:
+            with pytest.raises(type(error)):
+                F.logsumexp(input, dim)
+        else:
+            torch.testing.assert_close(F.logsumexp(input, dim), expected)
+    z = numbers(3, 4, dtype=torch.float64).clamp(-2, 2).requires_grad_()
+    assert gradcheck(lambda y: F.logsumexp(y, (0, 1)), z, check_forward_ad=True)
+    assert gradgradcheck(lambda y: F.logsumexp(y, 1), z)
+    for function in (F.logsumexp, torch.logsumexp):
+        result = torch.func.vmap(torch.func.grad(lambda y, f=function: f(y, 0)))(z.detach())
+        torch.testing.assert_close(result, z.detach().softmax(1))
+
+
 CAPABILITY = """
 import torch, sys
 from test_softmax import numbers

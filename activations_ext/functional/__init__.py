@@ -9,7 +9,7 @@ forward mode.
 that requires a gradient, as it does in torch. An underscore at a name's end says the same.
 """
 
-from activations_ext.functional.distributions import log_softmax, softmax, softmin
+from activations_ext.functional.distributions import log_softmax, logsumexp, softmax, softmin
 from activations_ext.functional.dropout import SERLU_MINIMUM, shift_dropout
 from activations_ext.functional.losses import cross_entropy
 from activations_ext.functional.rectified import (
@@ -73,6 +73,7 @@ __all__ = [
     "leaky_relu_",
     "log_softmax",
     "logsigmoid",
+    "logsumexp",
     "mish",
     "prelu",
     "relu",

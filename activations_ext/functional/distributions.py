@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from activations_ext._call import call_operator, is_overridden, overridden
+from activations_ext._call import call_operator, overridable
+
+_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
+@overridable
 def softmax(
     input: Tensor,
     dim: int | None = None,
@@ -29,14 +34,12 @@ def softmax(
     Raises:
         IndexError: ``input`` has no dimension ``dim``.
     """
-    if is_overridden(input):
-        keywords = {"dim": dim, "_stacklevel": _stacklevel, "dtype": dtype}
-        return overridden(softmax, (input,), input, **keywords)
     if not isinstance(dim, int):
-        return torch.nn.functional.softmax(input, dim, _stacklevel + 1, dtype)
+        return torch.nn.functional.softmax(input, dim, _stacklevel + 2, dtype)
     return call_operator("softmax", input if dtype is None else input.to(dtype), (dim,))
 
 
+@overridable
 def softmin(
     input: Tensor,
     dim: int | None = None,
@@ -44,14 +47,12 @@ def softmin(
     dtype: torch.dtype | None = None,
 ) -> Tensor:
     """The softmax of ``−input``: see ``softmax``."""
-    if is_overridden(input):
-        keywords = {"dim": dim, "_stacklevel": _stacklevel, "dtype": dtype}
-        return overridden(softmin, (input,), input, **keywords)
     if not isinstance(dim, int):
-        return torch.nn.functional.softmin(input, dim, _stacklevel + 1, dtype)
+        return torch.nn.functional.softmin(input, dim, _stacklevel + 2, dtype)
     return softmax(-input, dim, dtype=dtype)
 
 
+@overridable
 def log_softmax(
     input: Tensor,
     dim: int | None = None,
@@ -72,9 +73,55 @@ def log_softmax(
     Raises:
         IndexError: ``input`` has no dimension ``dim``.
     """
-    if is_overridden(input):
-        keywords = {"dim": dim, "_stacklevel": _stacklevel, "dtype": dtype}
-        return overridden(log_softmax, (input,), input, **keywords)
     if not isinstance(dim, int):
-        return torch.nn.functional.log_softmax(input, dim, _stacklevel + 1, dtype)
+        return torch.nn.functional.log_softmax(input, dim, _stacklevel + 2, dtype)
     return call_operator("log_softmax", input if dtype is None else input.to(dtype), (dim,))
+
+
+@overridable
+def logsumexp(
+    input: Tensor,
+    dim: int | list[int] | tuple[int, ...],
+    keepdim: bool = False,
+    *,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """The logarithm of the summed exponentials: ``log Σ e^(x_k)`` along ``dim``.
+
+    Shifted by the maximum, so that nothing overflows; −∞ where all are −∞, ∞ where one is ∞, as
+    torch's. NaN anywhere makes the result NaN. 16-bit dtypes are summed in float32 and rounded
+    once. Its gradient is ``softmax(input, dim)``.
+
+    Args:
+        input: any shape. Where there is no kernel (another dtype, layout or device) torch's own
+            function is called.
+        dim: the dimension, or several.
+        keepdim: leave the dimensions, with one element, in the result.
+        dtype: what ``input`` is converted to first.
+
+    Raises:
+        IndexError: ``input`` has no dimension ``dim``, or nothing along it.
+        RuntimeError: ``dim`` names a dimension twice.
+    """
+    x = input if dtype is None else input.to(dtype)
+    dims = (dim,) if isinstance(dim, int) else tuple(dim)
+    count = max(1, x.dim())
+    along = sorted({d % count for d in dims if -count <= d < count})
+    if not has_rows(x) or x.numel() == 0 or not along or len(along) < len(dims):
+        return torch.logsumexp(x, dim, keepdim)
+    rows = (
+        x if len(along) == 1 else x.movedim(along, list(range(-len(along), 0))).flatten(-len(along))
+    )
+    maximum, log_sum, *_ = torch.ops.activations_ext.row_statistics(
+        rows, along[0] if len(along) == 1 else -1, None, None, -100, 0.0, False
+    )
+    # An infinite maximum less itself is NaN.
+    result: Tensor = torch.where(maximum == math.inf, maximum, maximum + log_sum).to(x.dtype)
+    for d in along if keepdim and x.dim() else ():
+        result = result.unsqueeze(d)
+    return result
+
+
+def has_rows(input: Tensor) -> bool:
+    """There may be a kernel of the row operators for ``input``."""
+    return input.dtype in _DTYPES and input.layout == torch.strided

@@ -6,12 +6,13 @@ import math
 
 from torch import Tensor
 
-from activations_ext._call import call_operator, draw_seed, is_overridden, overridden
+from activations_ext._call import call_operator, draw_seed, overridable
 
 SERLU_MINIMUM = -1.07862 * 2.90427 / math.e
 """The least value of ``serlu``, −λα/e, to which ``shift_dropout`` drops its units."""
 
 
+@overridable
 def shift_dropout(
     input: Tensor,
     p: float = 0.5,
@@ -40,9 +41,6 @@ def shift_dropout(
         NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
         ValueError: ``p`` is not between 0 and 1.
     """
-    if is_overridden(input):
-        keywords = {"p": p, "minimum": minimum, "training": training, "inplace": inplace}
-        return overridden(shift_dropout, (input,), input, **keywords)
     check_probability(p)
     if not training or p == 0:
         return input

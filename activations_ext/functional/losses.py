@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn import _reduction
 
-from activations_ext._call import is_overridden, overridden
+from activations_ext._call import overridable
 
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
+@overridable
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -55,22 +56,6 @@ def cross_entropy(
         RuntimeError, ValueError, TypeError: as torch's function, for shapes and dtypes that do not
             fit.
     """
-    if is_overridden(input, target):
-        return overridden(
-            cross_entropy,
-            (input, target),
-            input,
-            target,
-            weight=weight,
-            size_average=size_average,
-            ignore_index=ignore_index,
-            reduce=reduce,
-            reduction=reduction,
-            label_smoothing=label_smoothing,
-            z_loss=z_loss,
-            softcap=softcap,
-            num_items=num_items,
-        )
     if size_average is not None or reduce is not None:
         reduction = _reduction.legacy_get_string(size_average, reduce)
     if not _fits(input, target, weight, reduction, label_smoothing):

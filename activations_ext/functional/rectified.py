@@ -11,8 +11,7 @@ from activations_ext._call import (
     call_operator,
     check_number,
     draw_seed,
-    is_overridden,
-    overridden,
+    overridable,
 )
 
 
@@ -64,6 +63,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     return call(leaky_relu, input, (negative_slope,), inplace)
 
 
+@overridable
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """Leaky ReLU with a learned slope: ``x`` for ``x > 0``, ``weight·x`` otherwise.
 
@@ -80,11 +80,10 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         RuntimeError: ``weight`` has another dtype than ``input``, more than one dimension, or
             neither 1 element nor one for each channel.
     """
-    if is_overridden(input, weight):
-        return overridden(prelu, (input, weight), input, weight)
     return call_operator("prelu", input, (weight,))
 
 
+@overridable
 def rrelu(
     input: Tensor,
     lower: float = 1.0 / 8,
@@ -110,9 +109,6 @@ def rrelu(
         NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
         RuntimeError: ``lower`` is above ``upper``, or one of them is infinite or NaN.
     """
-    if is_overridden(input):
-        keywords = {"lower": lower, "upper": upper, "training": training, "inplace": inplace}
-        return overridden(rrelu, (input,), input, **keywords)
     check_number("rrelu", "lower", lower)
     check_number("rrelu", "upper", upper)
     if training:

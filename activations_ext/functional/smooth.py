@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from activations_ext._call import call, is_overridden, overridden
+from activations_ext._call import call, overridable
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
@@ -25,6 +25,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     return call(softplus, input, (beta, threshold))
 
 
+@overridable
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """Gaussian error linear unit: ``x·Φ(x)``, Φ the standard normal distribution function.
 
@@ -39,8 +40,6 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
         NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
         RuntimeError: ``approximate`` is neither ``"none"`` nor ``"tanh"``.
     """
-    if is_overridden(input):
-        return overridden(gelu, (input,), input, approximate=approximate)
     if approximate not in ("none", "tanh"):
         raise RuntimeError(
             "gelu(): expected argument 'approximate' to be 'none' or 'tanh', "

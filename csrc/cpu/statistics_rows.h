@@ -77,6 +77,19 @@ struct WeightsOf {
         of_logit(job.weights.data != nullptr) {}
 };
 
+// In each lane NaN if its row has one, else 0.
+template <class Group, class V = typename Group::V>
+V nan_of(const Group& group) {
+  V sum = V(0.0);
+  group.template for_each_block<false>([&](const auto& block) {
+    for (int64_t i = 0; i < block.count; ++i) {
+      const V x = block.inside(block.load_a(i), 0.0);
+      sum = sum + where(x == x, V(0.0), x);
+    }
+  });
+  return group.over_classes(sum, [](V a, V b) { return a + b; });
+}
+
 // kAll: with weights or the expected logit. kCapped: with a softcap.
 template <class S, bool kAll, bool kCapped>
 void statistics_rows(const StatisticsRows& job, const StatisticsResults& results, int64_t begin,
@@ -91,7 +104,11 @@ void statistics_rows(const StatisticsRows& job, const StatisticsResults& results
     const Lanes<S, Group> lanes(job, group);
     const RowStatistics<V> row(sums_of<kAll>(group, capped, weights));
     const V target = capped(lanes.logit_of_target()) - row.maximum;
-    lanes.write(results.maximum, row.maximum);
+    // Infinity less itself is NaN too: only here does it matter which of them the row has.
+    const auto infinite = row.maximum == infinity<V>();
+    const V maximum =
+        any(infinite) ? where(infinite, row.maximum + nan_of(group), row.maximum) : row.maximum;
+    lanes.write(results.maximum, maximum);
     lanes.write(results.log_sum, row.log_sum);
     lanes.write(results.target_logit, where(lanes.has_target(), target, V(0.0)));
     lanes.write(results.weighted_sum, row.weighted_sum);
