@@ -13,6 +13,7 @@
 
 #include "autograd/pointwise.h"
 #include "cpu/large_blocks.h"
+#include "cross_entropy.h"
 #include "prelu.h"
 #include "random.h"
 #include "row_ops.h"
@@ -188,6 +189,31 @@ PyObject* log_softmax_of(PyObject*, PyObject* const* arguments, Py_ssize_t count
   return softmax_entry("log_softmax", &log_softmax, arguments, count);
 }
 
+// cross_entropy(input, target, ignore_index, reduction); None where it is for the operators.
+PyObject* cross_entropy_entry(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
+  HANDLE_TH_ERRORS
+  check_count("cross_entropy", 4, count);
+  if (!THPVariable_Check(arguments[0]) || !THPVariable_Check(arguments[1])) Py_RETURN_NONE;
+  const at::Tensor& logits = THPVariable_Unpack(arguments[0]);
+  const at::Tensor& target = THPVariable_Unpack(arguments[1]);
+  if (!PyLong_Check(arguments[2]) || !PyUnicode_Check(arguments[3])) Py_RETURN_NONE;
+  const int64_t ignore_index = PyLong_AsLongLong(arguments[2]);
+  if (ignore_index == -1 && PyErr_Occurred()) throw python_error();
+  using at::Reduction::Reduction;
+  for (const auto [name, reduction] :
+       {std::pair{"none", Reduction::None}, {"mean", Reduction::Mean}, {"sum", Reduction::Sum}}) {
+    if (PyUnicode_CompareWithASCIIString(arguments[3], name) != 0) continue;
+    at::Tensor loss;
+    {
+      pybind11::gil_scoped_release no_gil;
+      loss = cross_entropy(logits, target, ignore_index, reduction);
+    }
+    if (loss.defined()) return THPVariable_Wrap(std::move(loss));
+  }
+  Py_RETURN_NONE;
+  END_HANDLE_TH_ERRORS
+}
+
 // The instruction sets of setup.py's kernel modules whose every instruction this processor (and the
 // system, which has to save their registers) runs.
 std::vector<std::string> supported_capabilities() {
@@ -221,6 +247,7 @@ void add_entries(pybind11::module_& module) {
     all.push_back(method("shift_dropout_with_seed", &shift_dropout_entry));
     all.push_back(method("softmax", &softmax_of));
     all.push_back(method("log_softmax", &log_softmax_of));
+    all.push_back(method("cross_entropy", &cross_entropy_entry));
     all.push_back({nullptr, nullptr, 0, nullptr});
     return all;
   }();

@@ -1,7 +1,10 @@
 // The operator row_statistics, of which the classification losses are made: schema, CPU and Meta
 // kernels, Autograd. Where the kernels do not reach (another device, vmap, forward mode, second
 // derivatives) the formula runs on torch's operators.
+#include "row_statistics.h"
+
 #include <ATen/ATen.h>
+#include <ATen/MemoryOverlap.h>
 #include <ATen/WrapDimUtils.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/functorch/BatchedTensorImpl.h>
@@ -23,27 +26,13 @@ using Statistics = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
 Tensor or_undefined(const MaybeTensor& tensor) { return tensor.value_or(Tensor()); }
 
 Statistics call(const Tensor& logits, int64_t dim, const MaybeTensor& target,
-                const MaybeTensor& weight, int64_t ignore_index, double softcap, bool expected) {
+                const MaybeTensor& weight, int64_t ignore_index, double softcap, bool expected,
+                bool overwrite) {
   static const auto op = c10::Dispatcher::singleton()
                              .findSchemaOrThrow("activations_ext::row_statistics", "")
                              .typed<Statistics(const Tensor&, int64_t, const MaybeTensor&,
-                                               const MaybeTensor&, int64_t, double, bool)>();
-  return op.call(logits, dim, target, weight, ignore_index, softcap, expected);
-}
-
-Tensor call_backward(const MaybeTensor& grad_log_sum, const MaybeTensor& grad_target_logit,
-                     const MaybeTensor& grad_weighted_sum, const MaybeTensor& grad_expected_logit,
-                     const Tensor& logits, int64_t dim, const MaybeTensor& target,
-                     const MaybeTensor& weight, int64_t ignore_index, double softcap,
-                     const Tensor& maximum, const Tensor& log_sum, const Tensor& expected_logit) {
-  static const auto op = c10::Dispatcher::singleton()
-                             .findSchemaOrThrow("activations_ext::row_statistics_backward", "")
-                             .typed<Tensor(const MaybeTensor&, const MaybeTensor&,
-                                           const MaybeTensor&, const MaybeTensor&, const Tensor&,
-                                           int64_t, const MaybeTensor&, const MaybeTensor&, int64_t,
-                                           double, const Tensor&, const Tensor&, const Tensor&)>();
-  return op.call(grad_log_sum, grad_target_logit, grad_weighted_sum, grad_expected_logit, logits,
-                 dim, target, weight, ignore_index, softcap, maximum, log_sum, expected_logit);
+                                               const MaybeTensor&, int64_t, double, bool, bool)>();
+  return op.call(logits, dim, target, weight, ignore_index, softcap, expected, overwrite);
 }
 
 // --- the formula on torch's operators -----------------------------------------------------------
@@ -64,7 +53,7 @@ Tensor spread(const Tensor& weight, const Tensor& logits, int64_t dim) {
 }
 
 Statistics composite(const Tensor& logits, int64_t dim, const MaybeTensor& target,
-                     const MaybeTensor& weight, int64_t ignore_index, double softcap, bool) {
+                     const MaybeTensor& weight, int64_t ignore_index, double softcap, bool, bool) {
   dim = at::maybe_wrap_dim(dim, logits.dim());
   const Tensor f = capped(logits, softcap);
   const Tensor largest = f.detach().amax(dim, /*keepdim=*/true);
@@ -87,7 +76,7 @@ Tensor composite_backward(const MaybeTensor& grad_log_sum, const MaybeTensor& gr
                           const MaybeTensor& grad_expected_logit, const Tensor& logits, int64_t dim,
                           const MaybeTensor& target, const MaybeTensor& weight,
                           int64_t ignore_index, double softcap, const Tensor& maximum,
-                          const Tensor&, const Tensor&) {
+                          const Tensor&, const MaybeTensor&) {
   dim = at::maybe_wrap_dim(dim, logits.dim());
   const Tensor f = capped(logits, softcap), d = f - maximum.detach().unsqueeze(dim);
   const Tensor p = d.softmax(dim);
@@ -147,26 +136,34 @@ cpu::RowsOfLogits rows_of(const Tensor& logits, int64_t dim, const MaybeTensor& 
 
 Statistics cpu_forward(const Tensor& logits, int64_t dim, const MaybeTensor& target,
                        const MaybeTensor& weight, int64_t ignore_index, double softcap,
-                       bool expected) {
+                       bool expected, bool) {
   check_floating_point("row_statistics", "logits", logits);
   dim = check(logits, dim, target, weight);
   const auto row = cpu::run_row_statistics(
       rows_of(logits, dim, target, weight, ignore_index, softcap), expected);
-  return {row.maximum, row.log_sum, row.target_logit, row.weighted_sum, row.expected_logit};
+  const auto or_zero = [&](const Tensor& numbers) {
+    return numbers.defined() ? numbers : at::zeros_like(row.maximum);
+  };
+  return {row.maximum, row.log_sum, or_zero(row.target_logit), or_zero(row.weighted_sum),
+          or_zero(row.expected_logit)};
 }
 
-Tensor cpu_backward(const MaybeTensor& grad_log_sum, const MaybeTensor& grad_target_logit,
-                    const MaybeTensor& grad_weighted_sum, const MaybeTensor& grad_expected_logit,
-                    const Tensor& logits, int64_t dim, const MaybeTensor& target,
-                    const MaybeTensor& weight, int64_t ignore_index, double softcap,
-                    const Tensor& maximum, const Tensor& log_sum, const Tensor& expected_logit) {
+// With `overwrite` the logits become their gradient.
+Tensor gradient_on_cpu(const MaybeTensor& grad_log_sum, const MaybeTensor& grad_target_logit,
+                       const MaybeTensor& grad_weighted_sum, const MaybeTensor& grad_expected_logit,
+                       const Tensor& logits, int64_t dim, const MaybeTensor& target,
+                       const MaybeTensor& weight, int64_t ignore_index, double softcap,
+                       const Tensor& maximum, const Tensor& log_sum,
+                       const MaybeTensor& expected_logit, bool overwrite) {
   check_floating_point("row_statistics", "logits", logits);
   dim = check(logits, dim, target, weight);
-  for (const MaybeTensor& row :
-       {grad_log_sum, grad_target_logit, grad_weighted_sum, grad_expected_logit,
-        MaybeTensor(log_sum), MaybeTensor(expected_logit)}) {
+  for (const MaybeTensor& row : {grad_log_sum, grad_target_logit, grad_weighted_sum,
+                                 grad_expected_logit, MaybeTensor(log_sum), expected_logit}) {
     if (row.has_value()) check_same("row_statistics", *row, maximum);
   }
+  TORCH_CHECK(expected_logit.has_value() || !grad_expected_logit.has_value(),
+              "row_statistics(): expected argument 'expected_logit' to be given with its gradient, "
+              "but got None");
   TORCH_CHECK(
       maximum.scalar_type() == at::toOpMathType(logits.scalar_type()) &&
           maximum.numel() * std::max<int64_t>(1, logits.dim() ? logits.size(dim) : 1) ==
@@ -176,17 +173,28 @@ Tensor cpu_backward(const MaybeTensor& grad_log_sum, const MaybeTensor& grad_tar
       maximum.sizes(), " for logits of shape ", logits.sizes());
   return cpu::run_row_statistics_gradient(
       rows_of(logits, dim, target, weight, ignore_index, softcap),
-      {maximum, log_sum, {}, {}, expected_logit},
+      {maximum, log_sum, {}, {}, or_undefined(expected_logit)},
       {{},
        or_undefined(grad_log_sum),
        or_undefined(grad_target_logit),
        or_undefined(grad_weighted_sum),
        or_undefined(grad_expected_logit)},
-      /*overwrite=*/false);
+      overwrite);
+}
+
+Tensor cpu_backward(const MaybeTensor& grad_log_sum, const MaybeTensor& grad_target_logit,
+                    const MaybeTensor& grad_weighted_sum, const MaybeTensor& grad_expected_logit,
+                    const Tensor& logits, int64_t dim, const MaybeTensor& target,
+                    const MaybeTensor& weight, int64_t ignore_index, double softcap,
+                    const Tensor& maximum, const Tensor& log_sum,
+                    const MaybeTensor& expected_logit) {
+  return gradient_on_cpu(grad_log_sum, grad_target_logit, grad_weighted_sum, grad_expected_logit,
+                         logits, dim, target, weight, ignore_index, softcap, maximum, log_sum,
+                         expected_logit, /*overwrite=*/false);
 }
 
 Statistics meta_forward(const Tensor& logits, int64_t dim, const MaybeTensor& target,
-                        const MaybeTensor& weight, int64_t, double, bool) {
+                        const MaybeTensor& weight, int64_t, double, bool, bool) {
   dim = check(logits, dim, target, weight);
   c10::SymDimVector rows(logits.sym_sizes().begin(), logits.sym_sizes().end());
   if (!rows.empty()) rows.erase(rows.begin() + dim);
@@ -198,26 +206,36 @@ Statistics meta_forward(const Tensor& logits, int64_t dim, const MaybeTensor& ta
 
 Tensor meta_backward(const MaybeTensor&, const MaybeTensor&, const MaybeTensor&, const MaybeTensor&,
                      const Tensor& logits, int64_t, const MaybeTensor&, const MaybeTensor&, int64_t,
-                     double, const Tensor&, const Tensor&, const Tensor&) {
+                     double, const Tensor&, const Tensor&, const MaybeTensor&) {
   return at::empty_like(logits);
 }
 
 // --- Autograd -----------------------------------------------------------------------------------
+
+void check_may_be_overwritten(const Tensor& logits, const Tensor& weight) {
+  TORCH_CHECK(!(logits.is_leaf() && logits.requires_grad()),
+              "row_statistics(): expected argument 'logits' to be the result of an operator, where "
+              "its gradient is to overwrite it, but got a leaf Variable that requires grad");
+  at::assert_no_internal_overlap(logits);
+  if (weight.defined()) at::assert_no_overlap(logits, weight);
+}
 
 struct RowStatisticsFunction : torch::autograd::Function<RowStatisticsFunction> {
   static constexpr bool is_traceable = true;
 
   static variable_list forward(torch::autograd::AutogradContext* context, const Tensor& logits,
                                int64_t dim, const MaybeTensor& target, const MaybeTensor& weight,
-                               int64_t ignore_index, double softcap, bool expected) {
+                               int64_t ignore_index, double softcap, bool expected,
+                               bool overwrite) {
     at::AutoDispatchBelowADInplaceOrView below;
     const auto [maximum, log_sum, target_logit, weighted_sum, expected_logit] =
-        call(logits, dim, target, weight, ignore_index, softcap, expected);
+        call(logits, dim, target, weight, ignore_index, softcap, expected, overwrite);
     context->save_for_backward(
         {logits, or_undefined(target), or_undefined(weight), maximum, log_sum, expected_logit});
     context->saved_data["dim"] = dim;
     context->saved_data["ignore_index"] = ignore_index;
     context->saved_data["softcap"] = softcap;
+    context->saved_data["overwrite"] = overwrite;
     context->mark_non_differentiable({maximum});
     context->set_materialize_grads(false);
     return {maximum, log_sum, target_logit, weighted_sum, expected_logit};
@@ -231,11 +249,7 @@ struct RowStatisticsFunction : torch::autograd::Function<RowStatisticsFunction> 
     const int64_t dim = context->saved_data["dim"].toInt();
     const int64_t ignore_index = context->saved_data["ignore_index"].toInt();
     const double softcap = context->saved_data["softcap"].toDouble();
-    variable_list result(7);
-    if (context->needs_input_grad(0))
-      result[0] = call_backward(maybe(grads[1]), maybe(grads[2]), maybe(grads[3]), maybe(grads[4]),
-                                saved[0], dim, maybe(saved[1]), maybe(saved[2]), ignore_index,
-                                softcap, saved[3], saved[4], saved[5]);
+    variable_list result(8);
     if (saved[2].defined() && saved[2].requires_grad() && grads[3].defined()) {
       const int64_t along = at::maybe_wrap_dim(dim, saved[0].dim());
       const Tensor d = capped(saved[0], softcap) - saved[3].unsqueeze(along);
@@ -244,26 +258,41 @@ struct RowStatisticsFunction : torch::autograd::Function<RowStatisticsFunction> 
         shares = shares.sum_to_size(spread(saved[2], saved[0], along).sizes());
       result[3] = shares.reshape(saved[2].sizes()).to(saved[2].scalar_type());
     }
+    if (!context->needs_input_grad(0)) return result;
+    const auto gradient = [&](auto of, const Tensor& logits, auto... more) {
+      return of(maybe(grads[1]), maybe(grads[2]), maybe(grads[3]), maybe(grads[4]), logits, dim,
+                maybe(saved[1]), maybe(saved[2]), ignore_index, softcap, saved[3], saved[4],
+                MaybeTensor(saved[5]), more...);
+    };
+    // A gradient that will be differentiated reads the logits once more.
+    if (context->saved_data["overwrite"].toBool() && is_plain(saved[0]) && nothing_intercepts() &&
+        !at::GradMode::is_enabled()) {
+      result[0] = gradient(&gradient_on_cpu, saved[0].detach(), /*overwrite=*/true);
+      torch::autograd::increment_version(saved[0]);
+    } else {
+      result[0] = gradient(&row_statistics_backward, saved[0]);
+    }
     return result;
   }
 };
 
 Statistics autograd_forward(const Tensor& logits, int64_t dim, const MaybeTensor& target,
                             const MaybeTensor& weight, int64_t ignore_index, double softcap,
-                            bool expected) {
+                            bool expected, bool overwrite) {
   const Tensor weights = or_undefined(weight);
   const auto modes = c10::impl::tls_local_dispatch_key_set().included_;
   const bool transformed = modes.has(c10::DispatchKey::FuncTorchDynamicLayerFrontMode) ||
                            modes.has(c10::DispatchKey::FuncTorchDynamicLayerBackMode);
   if (transformed || torch::autograd::isFwGradDefined(logits) ||
       torch::autograd::isFwGradDefined(weights))
-    return composite(logits, dim, target, weight, ignore_index, softcap, expected);
+    return composite(logits, dim, target, weight, ignore_index, softcap, expected, overwrite);
   if (!torch::autograd::compute_requires_grad(logits, weights)) {
     at::AutoDispatchBelowADInplaceOrView below;
-    return call(logits, dim, target, weight, ignore_index, softcap, expected);
+    return call(logits, dim, target, weight, ignore_index, softcap, expected, overwrite);
   }
-  const variable_list row =
-      RowStatisticsFunction::apply(logits, dim, target, weight, ignore_index, softcap, expected);
+  if (overwrite) check_may_be_overwritten(logits, weights);
+  const variable_list row = RowStatisticsFunction::apply(logits, dim, target, weight, ignore_index,
+                                                         softcap, expected, overwrite);
   return {row[0], row[1], row[2], row[3], row[4]};
 }
 
@@ -272,7 +301,7 @@ Tensor autograd_backward(const MaybeTensor& grad_log_sum, const MaybeTensor& gra
                          const MaybeTensor& grad_expected_logit, const Tensor& logits, int64_t dim,
                          const MaybeTensor& target, const MaybeTensor& weight, int64_t ignore_index,
                          double softcap, const Tensor& maximum, const Tensor& log_sum,
-                         const Tensor& expected_logit) {
+                         const MaybeTensor& expected_logit) {
   if (is_differentiated(or_undefined(grad_log_sum), or_undefined(grad_target_logit),
                         or_undefined(grad_weighted_sum), or_undefined(grad_expected_logit), logits,
                         or_undefined(weight)))
@@ -280,25 +309,44 @@ Tensor autograd_backward(const MaybeTensor& grad_log_sum, const MaybeTensor& gra
                               grad_expected_logit, logits, dim, target, weight, ignore_index,
                               softcap, maximum, log_sum, expected_logit);
   at::AutoDispatchBelowADInplaceOrView below;
-  return call_backward(grad_log_sum, grad_target_logit, grad_weighted_sum, grad_expected_logit,
-                       logits, dim, target, weight, ignore_index, softcap, maximum, log_sum,
-                       expected_logit);
+  return row_statistics_backward(grad_log_sum, grad_target_logit, grad_weighted_sum,
+                                 grad_expected_logit, logits, dim, target, weight, ignore_index,
+                                 softcap, maximum, log_sum, expected_logit);
 }
 
 }  // namespace
+
+Tensor row_statistics_backward(const MaybeTensor& grad_log_sum,
+                               const MaybeTensor& grad_target_logit,
+                               const MaybeTensor& grad_weighted_sum,
+                               const MaybeTensor& grad_expected_logit, const Tensor& logits,
+                               int64_t dim, const MaybeTensor& target, const MaybeTensor& weight,
+                               int64_t ignore_index, double softcap, const Tensor& maximum,
+                               const Tensor& log_sum, const MaybeTensor& expected_logit) {
+  static const auto op =
+      c10::Dispatcher::singleton()
+          .findSchemaOrThrow("activations_ext::row_statistics_backward", "")
+          .typed<Tensor(const MaybeTensor&, const MaybeTensor&, const MaybeTensor&,
+                        const MaybeTensor&, const Tensor&, int64_t, const MaybeTensor&,
+                        const MaybeTensor&, int64_t, double, const Tensor&, const Tensor&,
+                        const MaybeTensor&)>();
+  return op.call(grad_log_sum, grad_target_logit, grad_weighted_sum, grad_expected_logit, logits,
+                 dim, target, weight, ignore_index, softcap, maximum, log_sum, expected_logit);
+}
 
 TORCH_LIBRARY_FRAGMENT(activations_ext, library) {
   const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag};
   library.def(
       "row_statistics(Tensor logits, int dim, Tensor? target, Tensor? weight, int ignore_index, "
-      "float softcap, bool expected) -> (Tensor maximum, Tensor log_sum, Tensor target_logit, "
+      "float softcap, bool expected, bool overwrite) -> (Tensor maximum, Tensor log_sum, Tensor "
+      "target_logit, "
       "Tensor weighted_sum, Tensor expected_logit)",
       tags);
   library.def(
       "row_statistics_backward(Tensor? grad_log_sum, Tensor? grad_target_logit, "
       "Tensor? grad_weighted_sum, Tensor? grad_expected_logit, Tensor logits, int dim, "
       "Tensor? target, Tensor? weight, int ignore_index, float softcap, Tensor maximum, "
-      "Tensor log_sum, Tensor expected_logit) -> Tensor",
+      "Tensor log_sum, Tensor? expected_logit) -> Tensor",
       tags);
 }
 

@@ -113,7 +113,7 @@ def logsumexp(
         x if len(along) == 1 else x.movedim(along, list(range(-len(along), 0))).flatten(-len(along))
     )
     maximum, log_sum, *_ = torch.ops.activations_ext.row_statistics(
-        rows, along[0] if len(along) == 1 else -1, None, None, -100, 0.0, False
+        rows, along[0] if len(along) == 1 else -1, None, None, -100, 0.0, False, False
     )
     # An infinite maximum less itself is NaN.
     result: Tensor = torch.where(maximum == math.inf, maximum, maximum + log_sum).to(x.dtype)

@@ -3,16 +3,19 @@ and one write backward. What follows from the statistics is arithmetic on one nu
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple, overload
+
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 from torch.nn import _reduction
 
+import activations_ext._C as _C
 from activations_ext._call import overridable
+from activations_ext.functional.distributions import has_rows
 
-_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
-
-@overridable
+@overload
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -25,14 +28,53 @@ def cross_entropy(
     *,
     z_loss: float = 0.0,
     softcap: float = 0.0,
+    token_weight: Tensor | None = None,
     num_items: float | Tensor | None = None,
-) -> Tensor:
+    zero_if_empty: bool = False,
+    inplace_backward: bool = False,
+) -> Tensor: ...
+
+
+@overload
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    *args: Any,
+    return_lse: bool = False,
+    return_log_prob: bool = False,
+    return_entropy: bool = False,
+    **options: Any,
+) -> tuple[Tensor, ...]: ...
+
+
+@overridable  # type: ignore[misc]
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    *,
+    z_loss: float = 0.0,
+    softcap: float = 0.0,
+    token_weight: Tensor | None = None,
+    num_items: float | Tensor | None = None,
+    zero_if_empty: bool = False,
+    return_lse: bool = False,
+    return_log_prob: bool = False,
+    return_entropy: bool = False,
+    inplace_backward: bool = False,
+) -> Tensor | tuple[Tensor, ...]:
     """Minus the logarithm of the probability that the logits give to the target.
 
     Of a class t: ``−w_t·log p_t`` with ``log p_t = x_t − log Σ e^(x_k)``; with smoothing ε
     ``−(1−ε)·w_t·log p_t − ε/C·Σ w_c·log p_c``. Of probabilities q: ``−Σ q_c·w_c·log p_c``. Computed
     in float32 for 16-bit logits. Where every row is ignored the mean is NaN, as torch's; a NaN
-    logit makes its row's loss NaN, unless the row is ignored.
+    logit makes its row's loss NaN, unless the row is ignored. The keyword arguments are beyond
+    torch.
 
     Args:
         input: logits, of shape (C), (N, C) or (N, C, d1, …).
@@ -49,45 +91,89 @@ def cross_entropy(
             et al., arXiv:2204.02311).
         softcap: s of ``s·tanh(x/s)`` in place of the logits; 0 for none (Gemma 2,
             arXiv:2408.00118).
+        token_weight: a factor for each row's loss, of the shape of the rows. The mean's divisor
+            has it, too, as it has the class weights.
         num_items: the divisor of the mean, where rows are spread over several calls.
+        zero_if_empty: the mean is 0 where its divisor is.
+        return_lse: return ``lse`` of each row as well.
+        return_log_prob: return ``log p_t`` of each row as well; 0 for ignored rows.
+        return_entropy: return the entropy ``−Σ p_c·log p_c`` of each row as well.
+        inplace_backward: the gradient overwrites the logits, so that no second tensor of their size
+            is made. Whatever needs them later in backward raises torch's error for a tensor
+            modified in place. No effect in a compiled graph, whose memory the compiler plans.
+
+    Returns:
+        The loss, in the dtype of ``input`` (float32 under autocast), or where something is to be
+        returned as well a tuple: the loss, then lse, log_prob and entropy, those of them that were
+        asked for. They are differentiable, and float32 for 16-bit logits.
 
     Raises:
         IndexError: a class is neither ``ignore_index`` nor from 0 to C − 1; with its position.
-        RuntimeError, ValueError, TypeError: as torch's function, for shapes and dtypes that do not
-            fit.
+        ValueError: ``return_log_prob`` of probabilities, or a ``reduction`` that does not exist.
+        RuntimeError: shapes, dtypes or ``label_smoothing`` do not fit, as in torch's function;
+            ``inplace_backward`` of a leaf that requires a gradient.
     """
     if size_average is not None or reduce is not None:
         reduction = _reduction.legacy_get_string(size_average, reduce)
+    per_row = return_lse or return_log_prob or return_entropy
+    of_rows = z_loss != 0 or softcap != 0 or token_weight is not None
+    of_mean = num_items is not None or zero_if_empty
+    beyond_torch = per_row or of_rows or of_mean or inplace_backward
+    if weight is None and label_smoothing == 0 and not beyond_torch and not is_dynamo_compiling():
+        usual: Tensor | None = _C.cross_entropy(input, target, ignore_index, reduction)
+        if usual is not None:
+            return usual
     if not _fits(input, target, weight, reduction, label_smoothing):
         # Torch's own errors, and whatever it computes besides.
-        return torch.nn.functional.cross_entropy(
+        result = torch.nn.functional.cross_entropy(
             input, target, weight, None, ignore_index, None, reduction, label_smoothing
         )
-    dim = 0 if input.dim() == 1 else 1
-    if target.is_floating_point():
-        losses, lse, counts = _of_probabilities(
-            input, target, weight, dim, label_smoothing, softcap
+        if beyond_torch:
+            raise NotImplementedError(
+                "cross_entropy(): expected argument 'input' to be a tensor with a kernel for what "
+                f"torch has not, but got {input.dtype} of shape {list(input.shape)}"
+            )
+        return result
+
+    of_classes = not target.is_floating_point()
+    if return_log_prob and not of_classes:
+        raise ValueError(
+            "cross_entropy(): expected argument 'target' to hold classes where return_log_prob is "
+            f"set, but got probabilities of dtype {target.dtype}"
         )
+    look = _Look(input, 0 if input.dim() == 1 else 1, softcap, return_entropy, inplace_backward)
+    if of_classes:
+        rows = _of_classes(look, target.to(torch.int64), weight, ignore_index, label_smoothing)
     else:
-        losses, lse, counts = _of_classes(
-            input, target, weight, dim, ignore_index, label_smoothing, softcap
-        )
+        rows = _of_probabilities(look, target, weight, label_smoothing)
+    losses, counts = rows.losses, rows.counts
     if z_loss != 0:
-        kept = True if target.is_floating_point() else target != ignore_index
-        losses = losses + z_loss * torch.where(torch.as_tensor(kept), lse, 0.0).square()
-    if reduction == "none":
-        return losses.to(input.dtype)
-    total = losses.sum()
-    if reduction == "mean" or num_items is not None:
-        total = total / (counts.sum() if num_items is None else num_items)
-    return total.to(input.dtype)
+        losses = losses + z_loss * rows.only_kept(rows.lse).square()
+    if token_weight is not None:
+        factor = rows.only_kept(token_weight.to(losses.dtype))
+        losses, counts = losses * factor, counts * factor
+    dtype = torch.float32 if _widened_by_autocast(input) else input.dtype
+    if reduction != "none":
+        losses = losses.sum()
+        if reduction == "mean" or num_items is not None:
+            divisor = torch.as_tensor(counts.sum() if num_items is None else num_items)
+            losses = losses / (torch.where(divisor == 0, 1, divisor) if zero_if_empty else divisor)
+    loss = losses.to(dtype)
+    if not per_row:
+        return loss
+    asked = (
+        (return_lse, rows.lse),
+        (return_log_prob, rows.log_prob),
+        (return_entropy, rows.entropy),
+    )
+    return (loss, *(of_row for wanted, of_row in asked if wanted))
 
 
 def _fits(
     input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, label_smoothing: float
 ) -> bool:
     """The arguments are ones that the operator takes."""
-    if input.dtype not in _DTYPES or input.dim() == 0 or input.layout != torch.strided:
+    if not has_rows(input) or input.dim() == 0:
         return False
     if reduction not in ("none", "mean", "sum") or not 0.0 <= label_smoothing <= 1.0:
         return False
@@ -100,66 +186,97 @@ def _fits(
     return target.shape == rows and target.dtype in (torch.int64, torch.int32, torch.uint8)
 
 
-def _statistics(
-    input: Tensor,
-    dim: int,
-    target: Tensor | None,
-    weight: Tensor | None,
-    ignore_index: int,
-    softcap: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    row = torch.ops.activations_ext.row_statistics(
-        input, dim, target, weight, ignore_index, softcap, False
+def _widened_by_autocast(input: Tensor) -> bool:
+    """torch's autocast computes the loss in float32, and so returns it."""
+    return input.dtype in (torch.bfloat16, torch.float16) and torch.is_autocast_enabled(
+        input.device.type
     )
-    return row[0], row[1], row[2], row[3]
+
+
+class _Look(NamedTuple):
+    """The one look at the logits."""
+
+    logits: Tensor
+    dim: int
+    softcap: float
+    expected: bool
+    overwrite: bool
+
+    def statistics(
+        self, target: Tensor | None, weight: Tensor | None, ignore_index: int
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """(maximum, log_sum, target_logit, weighted_sum, expected_logit), the last four relative
+        to the row's maximum."""
+        maximum, log_sum, target_logit, weighted, expected = (
+            torch.ops.activations_ext.row_statistics(
+                self.logits,
+                self.dim,
+                target,
+                weight,
+                ignore_index,
+                self.softcap,
+                self.expected,
+                self.overwrite and not is_dynamo_compiling(),
+            )
+        )
+        return maximum, log_sum, target_logit, weighted, expected
+
+
+class _Rows(NamedTuple):
+    """One number for each row."""
+
+    losses: Tensor
+    counts: Tensor
+    """Their shares of the mean's divisor."""
+    kept: Tensor | None
+    """They are not ignored; None for all of them."""
+    lse: Tensor
+    log_prob: Tensor
+    entropy: Tensor
+
+    def only_kept(self, numbers: Tensor) -> Tensor:
+        """0 for ignored rows, of which nothing may leak, NaN included."""
+        return numbers if self.kept is None else torch.where(self.kept, numbers, 0.0)
 
 
 def _of_classes(
-    input: Tensor,
-    target: Tensor,
+    look: _Look,
+    classes: Tensor,
     weight: Tensor | None,
-    dim: int,
     ignore_index: int,
     label_smoothing: float,
-    softcap: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The losses, lse and the rows' shares of the divisor."""
-    classes = target.to(torch.int64)
+) -> _Rows:
+    count = look.logits.shape[look.dim]
     smooth = None
     if label_smoothing > 0:
-        smooth = weight if weight is not None else input.new_ones(input.shape[dim])
-    maximum, log_sum, target_logit, weighted = _statistics(
-        input, dim, classes, smooth, ignore_index, softcap
+        smooth = weight if weight is not None else look.logits.new_ones(count)
+    maximum, log_sum, target_logit, weighted, expected = look.statistics(
+        classes, smooth, ignore_index
     )
     kept = classes != ignore_index
-    losses = log_sum - target_logit
-    counts = kept.to(log_sum.dtype)
+    log_prob = torch.where(kept, target_logit - log_sum, 0.0)
+    losses, counts = -log_prob, kept.to(log_sum.dtype)
     if weight is not None:
         of_target = weight.to(log_sum.dtype)[torch.where(kept, classes, 0)]
-        losses = losses * of_target
-        counts = counts * of_target
+        losses, counts = losses * of_target, counts * of_target
     if smooth is not None:
-        total = smooth.to(log_sum.dtype).sum()
-        smoothed = total * log_sum - weighted
-        losses = (1 - label_smoothing) * losses + label_smoothing / input.shape[dim] * smoothed
-    return torch.where(kept, losses, 0.0), maximum + log_sum, counts
+        smoothed = smooth.to(log_sum.dtype).sum() * log_sum - weighted
+        losses = (1 - label_smoothing) * losses + label_smoothing / count * smoothed
+        losses = torch.where(kept, losses, 0.0)
+    return _Rows(losses, counts, kept, maximum + log_sum, log_prob, log_sum - expected)
 
 
 def _of_probabilities(
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    dim: int,
-    label_smoothing: float,
-    softcap: float,
-) -> tuple[Tensor, Tensor, Tensor]:
+    look: _Look, target: Tensor, weight: Tensor | None, label_smoothing: float
+) -> _Rows:
     shares = target
     if label_smoothing > 0:
-        shares = shares * (1 - label_smoothing) + label_smoothing / input.shape[dim]
+        shares = shares * (1 - label_smoothing) + label_smoothing / target.shape[look.dim]
     if weight is not None:
-        shape = [1] * input.dim()
-        shape[dim] = -1
-        shares = shares * weight.to(input.dtype).view(shape)
-    maximum, log_sum, _, weighted = _statistics(input, dim, None, shares, -100, softcap)
-    losses = shares.sum(dim, dtype=log_sum.dtype) * log_sum - weighted
-    return losses, maximum + log_sum, torch.ones_like(log_sum)
+        shape = [1] * target.dim()
+        shape[look.dim] = -1
+        shares = shares * weight.to(target.dtype).view(shape)
+    maximum, log_sum, _, weighted, expected = look.statistics(None, shares, -100)
+    losses = shares.sum(look.dim, dtype=log_sum.dtype) * log_sum - weighted
+    counts = torch.ones_like(log_sum)
+    return _Rows(losses, counts, None, maximum + log_sum, losses, log_sum - expected)

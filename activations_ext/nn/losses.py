@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -11,7 +14,8 @@ from activations_ext import functional as F
 class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
     """Minus the log-probability of the target: see ``activations_ext.functional.cross_entropy``.
 
-    ``z_loss`` and ``softcap`` are beyond torch.
+    ``options`` are that function's keyword arguments beyond torch; those that differ from batch to
+    batch (``token_weight``, ``num_items``) may be given to the call.
     """
 
     def __init__(
@@ -22,15 +26,18 @@ class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
         reduce: bool | None = None,
         reduction: str = "mean",
         label_smoothing: float = 0.0,
-        *,
-        z_loss: float = 0.0,
-        softcap: float = 0.0,
+        **options: Any,
     ) -> None:
         super().__init__(weight, size_average, ignore_index, reduce, reduction, label_smoothing)
-        self.z_loss = z_loss
-        self.softcap = softcap
+        unknown = options.keys() - inspect.signature(F.cross_entropy).parameters.keys()
+        if unknown:
+            raise TypeError(
+                "CrossEntropyLoss(): expected keyword arguments of "
+                f"functional.cross_entropy, but got {sorted(unknown)}"
+            )
+        self.options = options
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor, **options: Any) -> Any:
         return F.cross_entropy(
             input,
             target,
@@ -38,6 +45,5 @@ class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
             ignore_index=self.ignore_index,
             reduction=self.reduction,
             label_smoothing=self.label_smoothing,
-            z_loss=self.z_loss,
-            softcap=self.softcap,
+            **{**self.options, **options},
         )

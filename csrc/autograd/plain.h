@@ -15,14 +15,19 @@ inline bool nothing_intercepts() {
          local.excluded_ == c10::default_excluded_set && !at::hasCallbacks();
 }
 
-// A dense CPU tensor of a dtype with kernels, and no subclass, wrapper, conjugate or zero tensor.
-inline bool is_plain(const at::Tensor& tensor) {
+// A dense CPU tensor, and no subclass, wrapper, conjugate or zero tensor.
+inline bool is_plain_memory(const at::Tensor& tensor) {
   constexpr c10::DispatchKeySet kPlain({c10::DispatchKey::CPU, c10::DispatchKey::AutogradCPU,
                                         c10::DispatchKey::ADInplaceOrView,
                                         c10::DispatchKey::AutocastCPU});
+  return kPlain.has_all(tensor.key_set());
+}
+
+// The same of a dtype with kernels.
+inline bool is_plain(const at::Tensor& tensor) {
   const auto dtype = tensor.scalar_type();
-  return kPlain.has_all(tensor.key_set()) && (dtype == at::kFloat || dtype == at::kDouble ||
-                                              dtype == at::kBFloat16 || dtype == at::kHalf);
+  return is_plain_memory(tensor) && (dtype == at::kFloat || dtype == at::kDouble ||
+                                     dtype == at::kBFloat16 || dtype == at::kHalf);
 }
 
 }  // namespace activations_ext

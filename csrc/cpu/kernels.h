@@ -82,6 +82,7 @@ struct StatisticsRows {
   double softcap;
   bool expected;  // the expected logit is wanted
 };
+// What is nullptr is not wanted.
 struct StatisticsResults {
   void *maximum, *log_sum, *target_logit, *weighted_sum, *expected_logit;
 };

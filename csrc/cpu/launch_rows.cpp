@@ -178,11 +178,16 @@ RowStatisticsTensors run_row_statistics(const RowsOfLogits& of, bool expected) {
     return at::detail::empty_cpu(sizes, at::toOpMathType(of.logits.scalar_type()),
                                  /*pin_memory=*/false, std::nullopt);
   };
-  RowStatisticsTensors row = {numbers(), numbers(), numbers(), numbers(), numbers()};
-  const StatisticsResults results = {row.maximum.mutable_data_ptr(), row.log_sum.mutable_data_ptr(),
-                                     row.target_logit.mutable_data_ptr(),
-                                     row.weighted_sum.mutable_data_ptr(),
-                                     row.expected_logit.mutable_data_ptr()};
+  RowStatisticsTensors row = {numbers(), numbers(), {}, {}, {}};
+  if (of.target.defined()) row.target_logit = numbers();
+  if (of.weight.defined()) row.weighted_sum = numbers();
+  if (expected) row.expected_logit = numbers();
+  const auto memory = [](const at::Tensor& tensor) {
+    return tensor.defined() ? tensor.mutable_data_ptr() : nullptr;
+  };
+  const StatisticsResults results = {memory(row.maximum), memory(row.log_sum),
+                                     memory(row.target_logit), memory(row.weighted_sum),
+                                     memory(row.expected_logit)};
   const auto kernel = job.kernels().forward;
   for_rows(job.rows.shape,
            [&](int64_t begin, int64_t end) { kernel(job.rows, results, begin, end); });

@@ -19,7 +19,8 @@ struct RowsOfLogits {
 };
 
 // One number for each row, in the shape of `logits` without `dim`; float32 unless the logits are
-// float64. See losses/row_statistics.h.
+// float64. See losses/row_statistics.h. Undefined: what was not asked for, by a target, a weight or
+// `expected`.
 struct RowStatisticsTensors {
   at::Tensor maximum, log_sum, target_logit, weighted_sum, expected_logit;
 };

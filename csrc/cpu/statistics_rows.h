@@ -39,6 +39,7 @@ struct Lanes {
     return load(lanes);
   }
   void write(void* numbers, V x) const {
+    if (numbers == nullptr) return;
     Number* to = static_cast<Number*>(numbers) + group.first_row;
     for (int lane = 0; lane < group.rows; ++lane) to[lane] = x.native[lane];
   }

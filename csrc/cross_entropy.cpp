@@ -1,0 +1,131 @@
+// The usual cross-entropy without Python's and the dispatcher's time for each step: at 128 × 10 it
+// is all the time there is. The look at the logits and the gradient are row_statistics'.
+#include "cross_entropy.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Dispatch.h>
+#include <ATen/OpMathType.h>
+#include <ATen/core/grad_mode.h>
+
+#include <array>
+
+#include "autograd/node.h"
+#include "autograd/plain.h"
+#include "cpu/launch_rows.h"
+#include "row_statistics.h"
+
+namespace activations_ext {
+namespace {
+
+using at::Tensor;
+using at::Reduction::Reduction;
+
+int64_t class_dim(const Tensor& logits) { return logits.dim() == 1 ? 0 : 1; }
+
+// saved: logits, target, share (the derivative of the result by the row's loss), maximum, log_sum
+struct CrossEntropyNode : SavingNode<CrossEntropyNode, 1, 5, 1> {
+  std::string name() const override { return "cross_entropy_backward"; }
+
+  static variable_list gradients(Tensor grad_output, const Arguments& of) {
+    const auto& [logits, target, share, maximum, log_sum] = of.saved;
+    // An ignored row has no gradient, not even of an infinite grad_output.
+    const Tensor grad = at::where(share == 0, share, share * grad_output.to(share.scalar_type()));
+    return {row_statistics_backward(grad, -grad, {}, {}, logits, class_dim(logits), target, {},
+                                    int64_t(of.parameters[0]), /*softcap=*/0.0, maximum, log_sum,
+                                    {})};
+  }
+};
+
+bool one_class_a_row(const Tensor& logits, const Tensor& target) {
+  if (logits.dim() == 0 || target.dim() != logits.dim() - 1) return false;
+  const int64_t dim = class_dim(logits);
+  for (int64_t d = 0; d < target.dim(); ++d) {
+    if (target.size(d) != logits.size(d < dim ? d : d + 1)) return false;
+  }
+  return logits.size(dim) > 0;
+}
+
+bool fits(const Tensor& logits, const Tensor& target, int64_t ignore_index) {
+  const auto classes = target.scalar_type();
+  return nothing_intercepts() && is_plain(logits) && is_plain_memory(target) &&
+         (classes == at::kLong || classes == at::kInt || classes == at::kByte) &&
+         !torch::autograd::isFwGradDefined(logits) && one_class_a_row(logits, target) &&
+         int64_t(double(ignore_index)) == ignore_index;
+}
+
+struct Rows {
+  Tensor losses;     // for Reduction::None
+  double sum = 0.0;  // of the losses
+  int64_t kept = 0;  // rows that are not ignored
+};
+
+template <class S, class Compute = at::opmath_type<S>>
+Rows rows_of(const cpu::RowStatisticsTensors& row, const Tensor& target, int64_t ignore_index,
+             at::ScalarType dtype, Reduction reduction) {
+  const int64_t* classes = target.const_data_ptr<int64_t>();
+  const Compute* log_sum = row.log_sum.const_data_ptr<Compute>();
+  const Compute* target_logit = row.target_logit.const_data_ptr<Compute>();
+  Rows rows;
+  S* losses = nullptr;
+  if (reduction == Reduction::None) {
+    rows.losses = at::empty(target.sizes(), row.log_sum.options().dtype(dtype));
+    losses = rows.losses.mutable_data_ptr<S>();
+  }
+  std::array<double, 4> sums = {};  // an addition takes longer than the next row may wait
+  for (int64_t r = 0; r < target.numel(); ++r) {
+    const bool kept = classes[r] != ignore_index;
+    const Compute loss = kept ? log_sum[r] - target_logit[r] : Compute(0);
+    rows.kept += kept;
+    sums[r % 4] += loss;
+    if (losses != nullptr) losses[r] = S(loss);
+  }
+  rows.sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  return rows;
+}
+
+template <class Compute>
+Tensor shares(const Tensor& target, int64_t ignore_index, double share, at::ScalarType dtype) {
+  Tensor result = at::empty(target.sizes(), target.options().dtype(dtype));
+  const int64_t* classes = target.const_data_ptr<int64_t>();
+  Compute* of_row = result.mutable_data_ptr<Compute>();
+  for (int64_t r = 0; r < target.numel(); ++r)
+    of_row[r] = classes[r] == ignore_index ? Compute(0) : Compute(share);
+  return result;
+}
+
+}  // namespace
+
+Tensor cross_entropy(const Tensor& logits, const Tensor& target, int64_t ignore_index,
+                     Reduction reduction) {
+  if (!fits(logits, target, ignore_index)) return {};
+  const auto dtype = logits.scalar_type(), compute = at::toOpMathType(dtype);
+  const Tensor classes = target.to(at::kLong).contiguous();
+  const auto row = cpu::run_row_statistics(
+      {logits, classes, {}, class_dim(logits), ignore_index, /*softcap=*/0.0},
+      /*expected=*/false);
+  Rows rows;
+  AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, dtype, "cross_entropy", [&] {
+    rows = rows_of<scalar_t>(row, classes, ignore_index, dtype, reduction);
+  });
+  const double share = reduction == Reduction::Mean ? 1.0 / double(rows.kept) : 1.0;
+  Tensor result = rows.losses;
+  if (!result.defined()) {
+    const double sum = reduction == Reduction::Mean ? rows.sum / double(rows.kept) : rows.sum;
+    result = at::empty({}, logits.options()).fill_(sum);
+  }
+  if (torch::autograd::compute_requires_grad(logits)) {
+    auto node = make_node<CrossEntropyNode>();
+    node->set_next_edges(torch::autograd::collect_next_edges(logits));
+    node->parameters = {double(ignore_index)};
+    const Tensor of_rows = compute == at::kDouble
+                               ? shares<double>(classes, ignore_index, share, compute)
+                               : shares<float>(classes, ignore_index, share, compute);
+    const std::array saved = {logits, classes, of_rows, row.maximum, row.log_sum};
+    for (std::size_t i = 0; i < saved.size(); ++i)
+      node->saved[i] = SavedVariable(saved[i], /*is_output=*/false);
+    torch::autograd::set_history(result, node);
+  }
+  return result;
+}
+
+}  // namespace activations_ext

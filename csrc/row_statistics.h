@@ -1,0 +1,21 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+
+namespace activations_ext {
+
+// The operator of that name, through the dispatcher; see losses/row_statistics.h.
+at::Tensor row_statistics_backward(const std::optional<at::Tensor>& grad_log_sum,
+                                   const std::optional<at::Tensor>& grad_target_logit,
+                                   const std::optional<at::Tensor>& grad_weighted_sum,
+                                   const std::optional<at::Tensor>& grad_expected_logit,
+                                   const at::Tensor& logits, int64_t dim,
+                                   const std::optional<at::Tensor>& target,
+                                   const std::optional<at::Tensor>& weight, int64_t ignore_index,
+                                   double softcap, const at::Tensor& maximum,
+                                   const at::Tensor& log_sum,
+                                   const std::optional<at::Tensor>& expected_logit);
+
+}  // namespace activations_ext
