@@ -22,17 +22,42 @@ using at::Reduction::Reduction;
 
 int64_t class_dim(const Tensor& logits) { return logits.dim() == 1 ? 0 : 1; }
 
+// grad_output · share of each row, and its negative; an ignored row has no gradient, not even of an
+// infinite grad_output.
+template <class S, class Compute = at::opmath_type<S>>
+std::array<Tensor, 2> gradients_of_rows(const Tensor& grad_output, const Tensor& share) {
+  const Tensor log_sum = at::empty_like(share), target_logit = at::empty_like(share);
+  const Compute* of_row = share.const_data_ptr<Compute>();
+  const S* grad = grad_output.const_data_ptr<S>();
+  Compute *up = log_sum.mutable_data_ptr<Compute>(),
+          *down = target_logit.mutable_data_ptr<Compute>();
+  const int64_t step = grad_output.dim() == 0 ? 0 : 1;
+  for (int64_t r = 0; r < share.numel(); ++r) {
+    up[r] = of_row[r] == 0 ? Compute(0) : of_row[r] * Compute(grad[r * step]);
+    down[r] = -up[r];
+  }
+  return {log_sum, target_logit};
+}
+
 // saved: logits, target, share (the derivative of the result by the row's loss), maximum, log_sum
 struct CrossEntropyNode : SavingNode<CrossEntropyNode, 1, 5, 1> {
   std::string name() const override { return "cross_entropy_backward"; }
 
   static variable_list gradients(Tensor grad_output, const Arguments& of) {
     const auto& [logits, target, share, maximum, log_sum] = of.saved;
-    // An ignored row has no gradient, not even of an infinite grad_output.
-    const Tensor grad = at::where(share == 0, share, share * grad_output.to(share.scalar_type()));
-    return {row_statistics_backward(grad, -grad, {}, {}, logits, class_dim(logits), target, {},
-                                    int64_t(of.parameters[0]), /*softcap=*/0.0, maximum, log_sum,
-                                    {})};
+    const int64_t dim = class_dim(logits), ignore_index = int64_t(of.parameters[0]);
+    if (at::GradMode::is_enabled() || !nothing_intercepts() || !is_plain(grad_output)) {
+      const Tensor grad = at::where(share == 0, 0, share * grad_output.to(share.scalar_type()));
+      return {row_statistics_backward(grad, -grad, {}, {}, logits, dim, target, {}, ignore_index,
+                                      /*softcap=*/0.0, maximum, log_sum, {})};
+    }
+    std::array<Tensor, 2> grad;
+    AT_DISPATCH_FLOATING_TYPES_AND2(
+        at::kBFloat16, at::kHalf, logits.scalar_type(), "cross_entropy_backward",
+        [&] { grad = gradients_of_rows<scalar_t>(grad_output.contiguous(), share); });
+    return {cpu::run_row_statistics_gradient({logits, target, {}, dim, ignore_index, 0.0},
+                                             {maximum, log_sum, {}, {}, {}},
+                                             {{}, grad[0], grad[1], {}, {}}, /*overwrite=*/false)};
   }
 };
 

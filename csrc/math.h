@@ -196,6 +196,20 @@ constexpr T exp_within(T x) {
   }
 }
 
+// eˣ for x ≤ 0, with 0 in the place of subnormal numbers: a third fewer instructions on AVX2.
+template <class T>
+constexpr T share(T x) {
+  if constexpr (kIsFloat<T>) {
+    const T shift = T(12582912.0);
+    const T shifted = madd(x, T(1.44269504088896341), shift), n = shifted - shift;
+    const T r = madd(n, T(2.12194440e-4), madd(n, T(-0.693359375), x));
+    // −126·ln 2 and below, −∞ and the nonsense that was computed of it included.
+    return where(x < T(-87.33654), T(0.0), add_exponent(growth(r) + T(1.0), shifted));
+  } else {
+    return library_exp(x);
+  }
+}
+
 // e⁻ᵃ for a ≥ 0
 template <class T>
 constexpr T decay(T a) {

@@ -66,6 +66,12 @@ constexpr float lookup(const float (&table)[kSize], float u) {
 }
 using Table = float[16];
 using SignedTable = float[32];
+// x·2ⁿ for `shifted` = n + 1.5·2²³, whose last bits are n, where x and the result are normal
+// numbers.
+constexpr float add_exponent(float x, float shifted) {
+  return std::bit_cast<float>(std::bit_cast<uint32_t>(x) +
+                              (std::bit_cast<uint32_t>(shifted) << 23));
+}
 constexpr float scale_by_power_of_two(float x, float n) { return std::ldexp(x, int(n)); }
 
 // x = m·2ⁿ with √½ ≤ m < √2, for a positive normal number.

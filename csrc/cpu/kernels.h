@@ -80,7 +80,8 @@ struct StatisticsRows {
   const void* class_weights;
   int64_t ignore_index;
   double softcap;
-  bool expected;  // the expected logit is wanted
+  bool expected;       // the expected logit is wanted
+  bool* out_of_range;  // becomes true if a target is neither a class nor ignore_index
 };
 // What is nullptr is not wanted.
 struct StatisticsResults {

@@ -106,6 +106,7 @@ at::Tensor padded(const at::Tensor& weight, at::ScalarType dtype) {
 struct StatisticsJob {
   AsRows as_rows;
   at::Tensor target, class_weights;
+  bool out_of_range = false;
   StatisticsRows rows;
 
   // `more` is an output, or undefined.
@@ -122,12 +123,8 @@ struct StatisticsJob {
             .class_weights = class_weights.defined() ? class_weights.const_data_ptr() : nullptr,
             .ignore_index = of.ignore_index,
             .softcap = of.softcap,
-            .expected = expected};
-    for (int64_t row = 0; target.defined() && row < target.numel(); ++row) {
-      const int64_t asked = rows.target[row];
-      if (asked != of.ignore_index && (asked < 0 || asked >= rows.shape.classes))
-        fail_target(target, row, rows.shape.classes, of.ignore_index);
-    }
+            .expected = expected,
+            .out_of_range = &out_of_range};
   }
 
   static bool weight_of_logit(const RowsOfLogits& of) {
@@ -138,6 +135,17 @@ struct StatisticsJob {
     if (weight_of_logit(of)) result.push_back(of.weight);
     if (more.defined()) result.push_back(more);
     return result;
+  }
+  // work(begin, end) on all rows.
+  template <class Work>
+  void run(Work work) {
+    for_rows(rows.shape, work);
+    if (!out_of_range) return;
+    for (int64_t row = 0; row < target.numel(); ++row) {
+      const int64_t asked = rows.target[row];
+      if (asked != rows.ignore_index && (asked < 0 || asked >= rows.shape.classes))
+        fail_target(target, row, rows.shape.classes, rows.ignore_index);
+    }
   }
   const StatisticsKernels& kernels() const {
     return cpu::kernels().statistics[int(number_of(as_rows.tensors[0].scalar_type()))];
@@ -171,7 +179,7 @@ at::Tensor run_softmax_gradient(const at::Tensor& grad_output, const at::Tensor&
 }
 
 RowStatisticsTensors run_row_statistics(const RowsOfLogits& of, bool expected) {
-  const StatisticsJob job(of, {}, expected);
+  StatisticsJob job(of, {}, expected);
   c10::DimVector sizes(of.logits.sizes());
   if (!sizes.empty()) sizes.erase(sizes.begin() + of.dim);
   const auto numbers = [&] {
@@ -189,8 +197,7 @@ RowStatisticsTensors run_row_statistics(const RowsOfLogits& of, bool expected) {
                                      memory(row.target_logit), memory(row.weighted_sum),
                                      memory(row.expected_logit)};
   const auto kernel = job.kernels().forward;
-  for_rows(job.rows.shape,
-           [&](int64_t begin, int64_t end) { kernel(job.rows, results, begin, end); });
+  job.run([&](int64_t begin, int64_t end) { kernel(job.rows, results, begin, end); });
   return row;
 }
 
@@ -198,7 +205,7 @@ at::Tensor run_row_statistics_gradient(const RowsOfLogits& of, const RowStatisti
                                        const RowStatisticsTensors& grad, bool overwrite) {
   at::Tensor out = overwrite ? of.logits : empty_output(of.logits, {});
   if (out.numel() == 0) return out;
-  const StatisticsJob job(of, out, /*expected=*/true);
+  StatisticsJob job(of, out, /*expected=*/true);
   std::vector<at::Tensor> alive;  // what the kernels read of
   const auto dense = [&](const at::Tensor& numbers) -> const void* {
     if (!numbers.defined()) return nullptr;
@@ -216,8 +223,7 @@ at::Tensor run_row_statistics_gradient(const RowsOfLogits& of, const RowStatisti
       .out = job.as_rows.matrix<void*>(job.as_rows.tensors.size() - 1),
       .stream = !overwrite && is_large(out)};
   const auto kernel = job.kernels().backward;
-  for_rows(job.rows.shape,
-           [&](int64_t begin, int64_t end) { kernel(job.rows, gradient, begin, end); });
+  job.run([&](int64_t begin, int64_t end) { kernel(job.rows, gradient, begin, end); });
   const at::Tensor& written = job.as_rows.tensors.back();
   return written.is_same(out) ? out : out.copy_(written);
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <tuple>
 
 #include "kernels.h"
@@ -74,6 +75,18 @@ struct TypedMatrix {
     if (data == nullptr) return nullptr;
     return data + r / inner * at.outer_stride + r % inner * at.inner_stride;
   }
+  // The starts of kWidth rows; beyond `count` of them that of the last one. One division for all.
+  template <int kWidth>
+  std::array<Pointer, kWidth> some_rows(int64_t first_row, int count) const {
+    std::array<Pointer, kWidth> starts;
+    int64_t outer = first_row / inner, within = first_row % inner;
+    for (int lane = 0; lane < kWidth; ++lane) {
+      starts[lane] = data + outer * at.outer_stride + within * at.inner_stride;
+      if (lane + 1 >= count) continue;
+      if (++within == inner) within = 0, ++outer;
+    }
+    return starts;
+  }
   bool classes_side_by_side() const { return data == nullptr || at.class_stride == 1; }
   // `lanes` rows, side by side.
   bool rows_side_by_side(int64_t first_row, int lanes) const {
@@ -136,6 +149,18 @@ struct OneRow {
   }
 };
 
+// What lies at `offset` from each of the starts, put together in a register: the vector that is
+// loaded again at once must not have been written lane by lane.
+template <class S, std::size_t kWidth>
+inline void store_collected(S* to, const std::array<const S*, kWidth>& starts, int64_t offset) {
+  using Bits = std::conditional_t<sizeof(S) == 2, uint16_t, S>;
+  typedef Bits Lanes __attribute__((vector_size(kWidth * sizeof(S))));
+  const auto lanes = [&]<std::size_t... kLane>(std::index_sequence<kLane...>) {
+    return Lanes{std::bit_cast<Bits>(starts[kLane][offset])...};
+  }(std::make_index_sequence<kWidth>());
+  std::memcpy(to, &lanes, sizeof lanes);
+}
+
 template <class S>
 struct SomeRows {
   using V = ComputeVec<S>;
@@ -182,17 +207,16 @@ struct SomeRows {
                                       int64_t count) const {
     const int64_t stride = matrix.at.class_stride;
     if (is_vector(matrix)) return {matrix.row(first_row) + first * stride, stride};
-    for (int r = 0; r < kWidth; ++r) {
-      const S* from = matrix.row(first_row + std::min(r, rows - 1)) + first * stride;
-      for (int64_t c = 0; c < count; ++c) tile[c * kWidth + r] = from[c * stride];
-    }
+    const auto starts = matrix.template some_rows<kWidth>(first_row, rows);
+    for (int64_t c = 0; c < count; ++c)
+      store_collected(tile + c * kWidth, starts, (first + c) * stride);
     return {tile, kWidth};
   }
   void write_back(const S* tile, int64_t first, int64_t count) const {
     const int64_t stride = operands.out.at.class_stride;
+    const auto starts = operands.out.template some_rows<kWidth>(first_row, rows);
     for (int r = 0; r < rows; ++r) {
-      S* to = operands.out.row(first_row + r) + first * stride;
-      for (int64_t c = 0; c < count; ++c) to[c * stride] = tile[c * kWidth + r];
+      for (int64_t c = 0; c < count; ++c) starts[r][(first + c) * stride] = tile[c * kWidth + r];
     }
   }
 };

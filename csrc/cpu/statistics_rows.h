@@ -22,8 +22,12 @@ struct Lanes {
       target[lane] = -1;
       if (job.target == nullptr || (lane > 0 && !Group::kMixed)) continue;
       const int64_t asked = job.target[row(lane)];
-      if (asked != job.ignore_index && asked >= 0 && asked < job.shape.classes)
+      if (asked == job.ignore_index) continue;
+      if (asked >= 0 && asked < job.shape.classes) {
         target[lane] = asked;
+      } else {
+        __atomic_store_n(job.out_of_range, true, __ATOMIC_RELAXED);
+      }
     }
   }
 
@@ -34,6 +38,7 @@ struct Lanes {
     const auto* from = static_cast<const Number*>(numbers);
     if (from == nullptr) return V(0.0);
     if constexpr (!Group::kMixed) return V(double(from[group.first_row]));
+    if (group.rows == kWidth) return load(from + group.first_row);
     alignas(64) Number lanes[kWidth];
     for (int lane = 0; lane < kWidth; ++lane) lanes[lane] = from[row(lane)];
     return load(lanes);
@@ -41,14 +46,20 @@ struct Lanes {
   void write(void* numbers, V x) const {
     if (numbers == nullptr) return;
     Number* to = static_cast<Number*>(numbers) + group.first_row;
+    if (group.rows == kWidth) return cpu::store<false>(to, x);
     for (int lane = 0; lane < group.rows; ++lane) to[lane] = x.native[lane];
+  }
+  // Of the rows in the lanes: of one row alone, or of as many as a vector has lanes.
+  template <class Pointer>
+  auto starts(const TypedMatrix<Pointer>& matrix) const {
+    return matrix.template some_rows<Group::kMixed ? kWidth : 1>(group.first_row, group.rows);
   }
   V logit_of_target() const {
     S logits[kWidth] = {};
-    for (int lane = 0; lane < kWidth; ++lane) {
-      if (target[lane] < 0) continue;
-      logits[lane] =
-          group.operands.a.row(row(lane))[target[lane] * group.operands.a.at.class_stride];
+    const auto& a = group.operands.a;
+    const auto starts = this->starts(a);
+    for (std::size_t lane = 0; lane < starts.size(); ++lane) {
+      if (target[lane] >= 0) logits[lane] = starts[lane][target[lane] * a.at.class_stride];
     }
     const V x = load(logits);
     return Group::kMixed ? x : V(double(x.native[0]));
@@ -136,9 +147,9 @@ void statistics_gradient_rows(const StatisticsRows& job, const StatisticsGradien
     // Nothing that a row without a gradient holds, NaN and infinities included, may reach it.
     const auto unused = (grad_target == V(0.0)) & (row.grad_log_sum == V(0.0)) &
                         (row.grad_weighted_sum == V(0.0)) & (row.grad_expected_logit == V(0.0));
-    const auto at = [&](V x, V weight, V more) {
+    const auto at = [&](V x, V weight, auto... of_target) {
       const V f = kCapped ? softcap.value(x) : x;
-      V result = row.template at<kAll>(f - m, weight) + more;
+      V result = (row.template at<kAll>(f - m, weight) + ... + of_target);
       if constexpr (kCapped) result = result * softcap.slope(f);
       return where(unused, V(0.0), result);
     };
@@ -159,15 +170,14 @@ void statistics_gradient_rows(const StatisticsRows& job, const StatisticsGradien
     store<false>(at_target, at(lanes.logit_of_target(), weight, grad_target));
 
     group.template for_each_block<true, kStream>([&](const auto& block) {
-      block.template put_all<kStream>([&](int64_t i) {
-        return at(block.load_a(i), kAll ? weights(block, i) : V(0.0), V(0.0));
-      });
+      block.template put_all<kStream>(
+          [&](int64_t i) { return at(block.load_a(i), kAll ? weights(block, i) : V(0.0)); });
     });
     if (kStream) stream_fence();
+    const auto starts = lanes.starts(operands.out);
     for (int lane = 0; lane < group.rows; ++lane) {
-      if (lanes.target[lane] < 0) continue;
-      operands.out.row(group.first_row + lane)[lanes.target[lane] * operands.out.at.class_stride] =
-          at_target[lane];
+      const int64_t t = lanes.target[lane];
+      if (t >= 0) starts[lane][t * operands.out.at.class_stride] = at_target[lane];
     }
   });
 }

@@ -37,6 +37,9 @@ inline Vec<float> from_bits(BFloat16, HalfWords bits) {
 #if defined(__AVX512F__)
   const auto words = bit_cast_lanes<UnsignedWords>(
       _mm512_maskz_cvtepu16_epi32(0xffff, bit_cast_lanes<__m256i>(bits)));
+#elif defined(__AVX2__)  // GCC 12 makes five instructions of the conversion
+  const auto words =
+      bit_cast_lanes<UnsignedWords>(_mm256_cvtepu16_epi32(bit_cast_lanes<__m128i>(bits)));
 #else
   const UnsignedWords words = __builtin_convertvector(bits, UnsignedWords);
 #endif
@@ -47,6 +50,10 @@ inline HalfWords to_bits(BFloat16, Vec<float> x) {
 #if defined(__AVX512F__)
   return bit_cast_lanes<HalfWords>(
       _mm512_maskz_cvtepi32_epi16(0xffff, bit_cast_lanes<__m512i>(words)));
+#elif defined(__AVX2__)
+  const auto all = bit_cast_lanes<__m256i>(words);
+  return bit_cast_lanes<HalfWords>(
+      _mm_packus_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1)));
 #else
   return __builtin_convertvector(words, HalfWords);
 #endif

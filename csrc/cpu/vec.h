@@ -235,6 +235,13 @@ inline Vec<float> lookup(const float (&table)[kSize], Vec<float> u) {
 #endif
 }
 
+// See numbers.h.
+inline Vec<float> add_exponent(Vec<float> x, Vec<float> shifted) {
+  using Bits = Mask<float>::Native;
+  return bit_cast_lanes<Vec<float>::Native>(bit_cast_lanes<Bits>(x.native) +
+                                            (bit_cast_lanes<Bits>(shifted.native) << 23));
+}
+
 // x·2ⁿ for integral n in [−231, 129], rounded once.
 inline Vec<float> scale_by_power_of_two(Vec<float> x, Vec<float> n) {
 #if defined(__AVX512F__)

@@ -36,7 +36,7 @@ struct RowStatisticsGradient {
 
   template <bool kAll>
   constexpr T at(T d, T weight) const {
-    const T p = exp_within(at_least(d - log_sum, -kZeroFrom<T>));
+    const T p = share(d - log_sum);
     if constexpr (!kAll) return p * grad_log_sum;
     const T bent = at_least(d, -kZeroFrom<T>) - expected_logit + T(1.0);
     return madd(p, madd(grad_expected_logit, bent, grad_log_sum), grad_weighted_sum * weight);

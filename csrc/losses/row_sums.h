@@ -38,7 +38,7 @@ template <class T>
 struct Shifted {
   T d, e;
   constexpr explicit Shifted(T difference)
-      : d(at_least(difference, -kZeroFrom<T>)), e(exp_within(d)) {}
+      : d(at_least(difference, -kZeroFrom<T>)), e(share(difference)) {}
 };
 
 }  // namespace activations_ext
