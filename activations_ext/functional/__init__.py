@@ -9,9 +9,10 @@ forward mode.
 that requires a gradient, as it does in torch. An underscore at a name's end says the same.
 """
 
+from activations_ext.functional.binary import binary_cross_entropy_with_logits
 from activations_ext.functional.distributions import log_softmax, logsumexp, softmax, softmin
 from activations_ext.functional.dropout import SERLU_MINIMUM, shift_dropout
-from activations_ext.functional.losses import cross_entropy
+from activations_ext.functional.losses import cross_entropy, nll_loss
 from activations_ext.functional.rectified import (
     celu,
     celu_,
@@ -56,6 +57,7 @@ from activations_ext.functional.smooth import (
 
 __all__ = [
     "SERLU_MINIMUM",
+    "binary_cross_entropy_with_logits",
     "celu",
     "celu_",
     "cross_entropy",
@@ -75,6 +77,7 @@ __all__ = [
     "logsigmoid",
     "logsumexp",
     "mish",
+    "nll_loss",
     "prelu",
     "relu",
     "relu6",

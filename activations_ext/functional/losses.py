@@ -169,6 +169,55 @@ def cross_entropy(
     return (loss, *(of_row for wanted, of_row in asked if wanted))
 
 
+@overridable
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Minus the log-probability of the target, of log-probabilities: ``−w_t·input_t``.
+
+    One number a row is read; it is torch's own function, which does no more either. Of logits
+    ``cross_entropy`` computes the same without the log-probabilities in memory.
+
+    Args:
+        input: log-probabilities, of shape (C), (N, C) or (N, C, d1, …).
+        target: classes, of the shape of ``input`` without C: int64, int32 or uint8.
+        weight: a number for each class.
+        size_average: deprecated, see torch.
+        ignore_index: rows with this class count neither in the sum nor in the divisor.
+        reduce: deprecated, see torch.
+        reduction: ``"none"``, ``"sum"``, or ``"mean"``: divided by the sum of the rows' ``w_t``.
+
+    Raises:
+        IndexError: a class is neither ``ignore_index`` nor from 0 to C − 1; with its position.
+        RuntimeError, ValueError: as torch's function, for shapes and dtypes that do not fit.
+    """
+    if target.dtype == torch.int32:
+        target = target.to(torch.int64)
+    if size_average is not None or reduce is not None:
+        reduction = _reduction.legacy_get_string(size_average, reduce)
+    try:
+        return torch.nn.functional.nll_loss(
+            input, target, weight, None, ignore_index, None, reduction
+        )
+    except IndexError as error:
+        classes = input.shape[0 if input.dim() == 1 else 1]
+        wrong = (target != ignore_index) & ((target < 0) | (target >= classes))
+        if not wrong.any():
+            raise
+        position = wrong.nonzero()[0].tolist()
+        raise IndexError(
+            f"nll_loss(): expected argument 'target' to have classes from 0 to {classes - 1}, or "
+            f"the ignore_index {ignore_index}, but got {target[tuple(position)]} at position "
+            f"{position}"
+        ) from error
+
+
 def _fits(
     input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, label_smoothing: float
 ) -> bool:

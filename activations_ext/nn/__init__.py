@@ -7,7 +7,7 @@ functions in ``activations_ext.functional``.
 
 from activations_ext.nn.distributions import LogSoftmax, Softmax, Softmax2d, Softmin
 from activations_ext.nn.dropout import ShiftDropout
-from activations_ext.nn.losses import CrossEntropyLoss
+from activations_ext.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
 from activations_ext.nn.rectified import (
     CELU,
     ELU,
@@ -47,6 +47,7 @@ __all__ = [
     "GELU",
     "SELU",
     "SERLU",
+    "BCEWithLogitsLoss",
     "CrossEntropyLoss",
     "Exp",
     "Hardshrink",
@@ -57,6 +58,7 @@ __all__ = [
     "LogSigmoid",
     "LogSoftmax",
     "Mish",
+    "NLLLoss",
     "PReLU",
     "RReLU",
     "ReLU",

@@ -47,3 +47,32 @@ class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
             label_smoothing=self.label_smoothing,
             **{**self.options, **options},
         )
+
+
+class NLLLoss(torch.nn.NLLLoss):
+    """Minus the log-probability of the target: see ``activations_ext.functional.nll_loss``."""
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return F.nll_loss(
+            input,
+            target,
+            weight=self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+        )
+
+
+class BCEWithLogitsLoss(torch.nn.BCEWithLogitsLoss):
+    """The loss of yes-or-no questions.
+
+    See ``activations_ext.functional.binary_cross_entropy_with_logits``.
+    """
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(
+            input,
+            target,
+            weight=self.weight,
+            reduction=self.reduction,
+            pos_weight=self.pos_weight,
+        )

@@ -6,6 +6,7 @@
 #include "random.h"
 #include "softmax_rows.h"
 #include "statistics_rows.h"
+#include "strided.h"
 
 namespace activations_ext::cpu {
 
@@ -17,6 +18,7 @@ void fill_table(KernelTable& table, Number number) {
   fill_table<Softmax, S>(table.softmax, number);
   fill_table<LogSoftmax, S>(table.log_softmax, number);
   fill_table<S>(table.statistics, number);
+  fill_table<S>(table.binary_cross_entropy, number);
 }
 
 }  // namespace activations_ext::cpu

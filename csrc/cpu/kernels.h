@@ -101,12 +101,22 @@ struct StatisticsKernels {
                    int64_t end);
 };
 
+// Of `count` elements. The operands, with their strides in bytes: logits, target, pos_weight and
+// weight; before them grad_output, if there is a gradient to compute (and multiply by `scale`); and
+// before all the output.
+struct BinaryCrossEntropyKernels {
+  void (*losses)(char* const* data, const int64_t* strides, int64_t count);
+  double (*sum)(char* const* data, const int64_t* strides, int64_t count);
+  void (*gradient)(char* const* data, const int64_t* strides, int64_t count, double scale);
+};
+
 struct KernelTable {
   PointwiseKernel pointwise[Activations::kSize][kNumbers][kPasses];  // nullptr: no such formula
   PReLUKernels prelu[kNumbers];
   RandomKernel random[RandomActivations::kSize][kNumbers];
   SoftmaxKernels softmax[kNumbers], log_softmax[kNumbers];
   StatisticsKernels statistics[kNumbers];
+  BinaryCrossEntropyKernels binary_cross_entropy[kNumbers];
 };
 
 // The name under which a kernel module passes its table through Python.

@@ -1,0 +1,66 @@
+"""The loss of yes-or-no questions, asked of every element."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import _reduction
+
+from activations_ext._call import overridable
+from activations_ext.functional.distributions import has_rows
+
+
+@overridable
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """Minus the log-probability of each target, where logits stand for probabilities ``σ(x)``.
+
+    ``−w·(p·t·log σ(x) + (1 − t)·log σ(−x))`` with ``p`` the ``pos_weight``. Both logarithms keep
+    their digits where σ saturates. Computed in float32 for 16-bit logits; the sum does not depend
+    on the number of threads. NaN stays NaN; of an infinite logit the loss is NaN, as torch's.
+
+    Args:
+        input: logits of any shape; float32, float64, bfloat16 or float16. Where there is no kernel
+            (another dtype, device or layout, dtypes that differ) torch's own function is called.
+        target: probabilities of the shape of ``input``.
+        weight: a factor for each loss, broadcastable to ``input``.
+        size_average: deprecated, see torch.
+        reduce: deprecated, see torch.
+        reduction: ``"none"``, ``"mean"`` or ``"sum"``.
+        pos_weight: the weight of the positive answers, broadcastable to ``input``.
+
+    Raises:
+        ValueError: ``target`` has another shape, or there is no such ``reduction``.
+        RuntimeError: a weight does not broadcast.
+    """
+    if size_average is not None or reduce is not None:
+        reduction = _reduction.legacy_get_string(size_average, reduce)
+    weights = [w for w in (weight, pos_weight) if w is not None]
+    fits = (
+        has_rows(input)
+        and target.shape == input.shape
+        and all(t.dtype == input.dtype and t.device == input.device for t in (target, *weights))
+        and all(_broadcasts(w, input) for w in weights)
+        and not torch.is_autocast_enabled(input.device.type)
+    )
+    if not fits:
+        return torch.nn.functional.binary_cross_entropy_with_logits(
+            input, target, weight, None, None, reduction, pos_weight
+        )
+    result: Tensor = torch.ops.activations_ext.binary_cross_entropy_with_logits(
+        input, target, weight, pos_weight, _reduction.get_enum(reduction)
+    )
+    return result
+
+
+def _broadcasts(weight: Tensor, input: Tensor) -> bool:
+    """Without making the result larger than ``input``."""
+    sizes = zip(reversed(weight.shape), reversed(input.shape), strict=False)
+    return weight.dim() <= input.dim() and all(w in (1, i) for w, i in sizes)

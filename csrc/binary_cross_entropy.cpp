@@ -1,0 +1,197 @@
+// The operator binary_cross_entropy_with_logits: schema, CPU and Meta kernels, Autograd. Where the
+// kernels do not reach (another device, vmap, forward mode, second derivatives, a target or weights
+// that require a gradient) torch's operators compute it.
+#include <ATen/ATen.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/library.h>
+
+#include "autograd/node.h"
+#include "checks.h"
+#include "cpu/launch_binary.h"
+
+namespace activations_ext {
+namespace {
+
+using at::Tensor;
+using MaybeTensor = std::optional<Tensor>;
+
+Tensor or_undefined(const MaybeTensor& tensor) { return tensor.value_or(Tensor()); }
+
+Tensor call(const Tensor& input, const Tensor& target, const MaybeTensor& weight,
+            const MaybeTensor& pos_weight, int64_t reduction) {
+  static const auto op =
+      c10::Dispatcher::singleton()
+          .findSchemaOrThrow("activations_ext::binary_cross_entropy_with_logits", "")
+          .typed<Tensor(const Tensor&, const Tensor&, const MaybeTensor&, const MaybeTensor&,
+                        int64_t)>();
+  return op.call(input, target, weight, pos_weight, reduction);
+}
+
+Tensor call_backward(const Tensor& grad_output, const Tensor& input, const Tensor& target,
+                     const MaybeTensor& weight, const MaybeTensor& pos_weight, int64_t reduction) {
+  static const auto op =
+      c10::Dispatcher::singleton()
+          .findSchemaOrThrow("activations_ext::binary_cross_entropy_with_logits_backward", "")
+          .typed<Tensor(const Tensor&, const Tensor&, const Tensor&, const MaybeTensor&,
+                        const MaybeTensor&, int64_t)>();
+  return op.call(grad_output, input, target, weight, pos_weight, reduction);
+}
+
+Tensor composite(const Tensor& input, const Tensor& target, const MaybeTensor& weight,
+                 const MaybeTensor& pos_weight, int64_t reduction) {
+  return at::binary_cross_entropy_with_logits(input, target, weight, pos_weight, reduction);
+}
+
+Tensor composite_backward(const Tensor& grad_output, const Tensor& input, const Tensor& target,
+                          const MaybeTensor& weight, const MaybeTensor& pos_weight,
+                          int64_t reduction) {
+  const Tensor positive = pos_weight.has_value() ? *pos_weight * target : target;
+  Tensor grad = (1 - target) * input.sigmoid() - positive * (-input).sigmoid();
+  if (weight.has_value()) grad = grad * *weight;
+  if (reduction == at::Reduction::Mean) grad = grad / input.sym_numel();
+  return grad * grad_output;
+}
+
+void check(const Tensor& input, const Tensor& target, const MaybeTensor& weight,
+           const MaybeTensor& pos_weight) {
+  constexpr const char* kName = "binary_cross_entropy_with_logits";
+  TORCH_CHECK(target.sym_sizes() == input.sym_sizes(), kName,
+              "(): expected argument 'target' to have the shape of 'input', ", input.sym_sizes(),
+              ", but got ", target.sym_sizes());
+  for (const auto& [name, tensor] :
+       {std::pair{"target", MaybeTensor(target)}, {"weight", weight}, {"pos_weight", pos_weight}}) {
+    TORCH_CHECK(!tensor.has_value() || tensor->scalar_type() == input.scalar_type(), kName,
+                "(): expected argument '", name, "' to have the dtype of 'input', ",
+                input.scalar_type(), ", but got ", tensor->scalar_type());
+  }
+}
+
+cpu::BinaryOperands operands(const Tensor& input, const Tensor& target, const MaybeTensor& weight,
+                             const MaybeTensor& pos_weight) {
+  const auto or_one = [&](const MaybeTensor& tensor) {
+    return (tensor.has_value() ? *tensor : at::ones({}, input.options())).expand_as(input);
+  };
+  return {input, target, or_one(pos_weight), or_one(weight)};
+}
+
+Tensor cpu_forward(const Tensor& input, const Tensor& target, const MaybeTensor& weight,
+                   const MaybeTensor& pos_weight, int64_t reduction) {
+  check_floating_point("binary_cross_entropy_with_logits", "input", input);
+  check(input, target, weight, pos_weight);
+  const auto of = operands(input, target, weight, pos_weight);
+  if (reduction == at::Reduction::None) return cpu::run_binary_losses(of);
+  double loss = cpu::run_binary_sum(of);
+  if (reduction == at::Reduction::Mean) loss /= double(input.numel());
+  return at::full({}, loss, input.options());
+}
+
+Tensor cpu_backward(const Tensor& grad_output, const Tensor& input, const Tensor& target,
+                    const MaybeTensor& weight, const MaybeTensor& pos_weight, int64_t reduction) {
+  check_floating_point("binary_cross_entropy_with_logits", "input", input);
+  check(input, target, weight, pos_weight);
+  const double scale = reduction == at::Reduction::Mean ? 1.0 / double(input.numel()) : 1.0;
+  return cpu::run_binary_gradient(grad_output.expand_as(input), scale,
+                                  operands(input, target, weight, pos_weight));
+}
+
+Tensor meta_forward(const Tensor& input, const Tensor& target, const MaybeTensor& weight,
+                    const MaybeTensor& pos_weight, int64_t reduction) {
+  check(input, target, weight, pos_weight);
+  return reduction == at::Reduction::None ? at::empty_like(target) : at::empty({}, input.options());
+}
+
+Tensor meta_backward(const Tensor&, const Tensor& input, const Tensor&, const MaybeTensor&,
+                     const MaybeTensor&, int64_t) {
+  return at::empty_like(input);
+}
+
+struct BinaryCrossEntropyFunction : torch::autograd::Function<BinaryCrossEntropyFunction> {
+  static constexpr bool is_traceable = true;
+
+  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& input,
+                        const Tensor& target, const MaybeTensor& weight,
+                        const MaybeTensor& pos_weight, int64_t reduction) {
+    at::AutoDispatchBelowADInplaceOrView below;
+    context->save_for_backward({input, target, or_undefined(weight), or_undefined(pos_weight)});
+    context->saved_data["reduction"] = reduction;
+    return call(input, target, weight, pos_weight, reduction);
+  }
+  static variable_list backward(torch::autograd::AutogradContext* context, variable_list grads) {
+    const variable_list saved = context->get_saved_variables();
+    const auto maybe = [](const Tensor& tensor) {
+      return tensor.defined() ? MaybeTensor(tensor) : std::nullopt;
+    };
+    variable_list result(5);
+    result[0] = call_backward(grads[0], saved[0], saved[1], maybe(saved[2]), maybe(saved[3]),
+                              context->saved_data["reduction"].toInt());
+    return result;
+  }
+};
+
+bool transformed() {
+  const auto modes = c10::impl::tls_local_dispatch_key_set().included_;
+  return modes.has(c10::DispatchKey::FuncTorchDynamicLayerFrontMode) ||
+         modes.has(c10::DispatchKey::FuncTorchDynamicLayerBackMode);
+}
+
+Tensor autograd_forward(const Tensor& input, const Tensor& target, const MaybeTensor& weight,
+                        const MaybeTensor& pos_weight, int64_t reduction) {
+  const Tensor w = or_undefined(weight), p = or_undefined(pos_weight);
+  if (transformed() || torch::autograd::isFwGradDefined(input) || is_differentiated(target, w, p))
+    return composite(input, target, weight, pos_weight, reduction);
+  if (torch::autograd::compute_requires_grad(input))
+    return BinaryCrossEntropyFunction::apply(input, target, weight, pos_weight, reduction);
+  at::AutoDispatchBelowADInplaceOrView below;
+  return call(input, target, weight, pos_weight, reduction);
+}
+
+Tensor autograd_backward(const Tensor& grad_output, const Tensor& input, const Tensor& target,
+                         const MaybeTensor& weight, const MaybeTensor& pos_weight,
+                         int64_t reduction) {
+  if (transformed() || is_differentiated(grad_output, input))
+    return composite_backward(grad_output, input, target, weight, pos_weight, reduction);
+  at::AutoDispatchBelowADInplaceOrView below;
+  return call_backward(grad_output, input, target, weight, pos_weight, reduction);
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(activations_ext, library) {
+  const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag};
+  library.def(
+      "binary_cross_entropy_with_logits(Tensor input, Tensor target, Tensor? weight, "
+      "Tensor? pos_weight, int reduction) -> Tensor",
+      tags);
+  library.def(
+      "binary_cross_entropy_with_logits_backward(Tensor grad_output, Tensor input, Tensor target, "
+      "Tensor? weight, Tensor? pos_weight, int reduction) -> Tensor",
+      tags);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, CPU, library) {
+  library.impl("binary_cross_entropy_with_logits", &cpu_forward);
+  library.impl("binary_cross_entropy_with_logits_backward", &cpu_backward);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, Meta, library) {
+  library.impl("binary_cross_entropy_with_logits", &meta_forward);
+  library.impl("binary_cross_entropy_with_logits_backward", &meta_backward);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, CompositeExplicitAutograd, library) {
+  library.impl("binary_cross_entropy_with_logits", &composite);
+  library.impl("binary_cross_entropy_with_logits_backward", &composite_backward);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, Autograd, library) {
+  library.impl("binary_cross_entropy_with_logits", &autograd_forward);
+  library.impl("binary_cross_entropy_with_logits_backward", &autograd_backward);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, FuncTorchBatched, library) {
+  library.impl("binary_cross_entropy_with_logits", &composite);
+  library.impl("binary_cross_entropy_with_logits_backward", &composite_backward);
+}
+
+}  // namespace activations_ext
