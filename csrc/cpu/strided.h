@@ -2,6 +2,8 @@
 // or any other. What is broadcast need not be written out.
 #pragma once
 
+#include <array>
+
 #include "../losses/binary_cross_entropy.h"
 #include "kernels.h"
 #include "storage.h"
@@ -66,12 +68,20 @@ struct BinaryLoops : BinaryCrossEntropy {
   template <class S>
   static double sum(char* const* data, const int64_t* strides, int64_t count) {
     using V = ComputeVec<S>;
-    V sum = V(0.0);
-    for_vectors<S, 4>(data, strides, count, &value<V>, [&](int64_t, int valid, V loss) {
-      if (valid < V::kLanes) loss = where(first_lanes<typename V::Number>(valid), loss, V(0.0));
-      sum = sum + loss;
-    });
-    return over_lanes(sum, [](V a, V b) { return a + b; }).native[0];
+    constexpr int64_t kTogether = 64 * V::kLanes;  // adding many small numbers loses digits
+    double total = 0.0;
+    for (int64_t first = 0; first < count; first += kTogether) {
+      const std::array<char*, 4> at = {data[0] + first * strides[0], data[1] + first * strides[1],
+                                       data[2] + first * strides[2], data[3] + first * strides[3]};
+      V sum = V(0.0);
+      for_vectors<S, 4>(at.data(), strides, std::min(kTogether, count - first), &value<V>,
+                        [&](int64_t, int valid, V loss) {
+                          const auto there = first_lanes<typename V::Number>(valid);
+                          sum = sum + (valid < V::kLanes ? where(there, loss, V(0.0)) : loss);
+                        });
+      total += over_lanes(sum, [](V a, V b) { return a + b; }).native[0];
+    }
+    return total;
   }
 
   template <class S>
