@@ -1,0 +1,151 @@
+// The row kernels and the strided ones on arrays of exactly the size that they may touch, with
+// every kind of wrong class. test_sanitized.py compiles it with the sanitizers, and runs it.
+#include <cstdio>
+#include <limits>
+#include <memory>
+
+#include "cpu/softmax_rows.h"
+#include "cpu/statistics_rows.h"
+#include "cpu/strided.h"
+
+using namespace activations_ext;
+using namespace activations_ext::cpu;
+
+namespace {
+
+// A heap block of its own for each array: a byte beyond its end is an error.
+template <class T>
+struct Array {
+  std::unique_ptr<T[]> data;
+  explicit Array(int64_t count) : data(new T[count]()) {}
+  operator T*() { return data.get(); }
+};
+
+template <class S>
+struct Checks {
+  using Compute = typename ComputeVec<S>::Number;
+  static constexpr Number kNumber = Number::kFloat;  // any place in the tables
+
+  int64_t rows, classes;
+  RowShape shape;
+  RowLayout layout;
+
+  Checks(int64_t rows, int64_t classes, bool classes_outside)
+      : rows(rows),
+        classes(classes),
+        shape{rows, rows, classes},
+        layout(classes_outside ? RowLayout{0, 1, rows} : RowLayout{0, classes, 1}) {}
+
+  Matrix<const void*> input(S* data) const { return {data, layout}; }
+  Matrix<void*> output(S* data) const { return {data, layout}; }
+
+  bool statistics() const {
+    StatisticsKernels table[kNumbers];
+    fill_table<S>(table, kNumber);
+    const StatisticsKernels& kernels = table[int(kNumber)];
+    Array<S> logits(rows * classes), weights(rows * classes), out(rows * classes);
+    Array<Compute> class_weights(classes + kMaxLanes), maximum(rows), log_sum(rows),
+        target_logit(rows), weighted_sum(rows), expected_logit(rows), grad(rows);
+    Array<int64_t> target(rows);
+    const int64_t wrong[] = {0,
+                             classes - 1,
+                             -100,
+                             -1,
+                             classes,
+                             int64_t(1) << 40,
+                             std::numeric_limits<int64_t>::min(),
+                             std::numeric_limits<int64_t>::max()};
+    for (int64_t r = 0; r < rows; ++r) target[r] = wrong[r % std::size(wrong)];
+    bool all_noticed = true;
+    for (const int weighted : {0, 1, 2}) {  // not, by class, by logit
+      for (const double softcap : {0.0, 3.0}) {
+        bool out_of_range = false;
+        const StatisticsRows job = {
+            .shape = shape,
+            .logits = input(logits),
+            .weights = weighted == 2 ? input(weights) : Matrix<const void*>{},
+            .target = target,
+            .class_weights = weighted == 1 ? class_weights.data.get() : nullptr,
+            .ignore_index = -100,
+            .softcap = softcap,
+            .expected = weighted == 2,
+            .out_of_range = &out_of_range};
+        kernels.forward(job, {maximum, log_sum, target_logit, weighted_sum, expected_logit}, 0,
+                        rows);
+        all_noticed &= out_of_range == (rows > 3);
+        for (S* to : {out.data.get(), logits.data.get()}) {
+          for (const bool stream : {false, true}) {
+            if (stream && to != out.data.get()) continue;
+            kernels.backward(job,
+                             {.maximum = maximum,
+                              .log_sum = log_sum,
+                              .expected_logit = expected_logit,
+                              .grad_log_sum = grad,
+                              .grad_target_logit = grad,
+                              .grad_weighted_sum = weighted > 0 ? grad.data.get() : nullptr,
+                              .grad_expected_logit = weighted == 2 ? grad.data.get() : nullptr,
+                              .out = output(to),
+                              .stream = stream},
+                             0, rows);
+          }
+        }
+      }
+    }
+    return all_noticed;
+  }
+
+  template <class F>
+  void softmax() const {
+    SoftmaxKernels table[kNumbers];
+    fill_table<F, S>(table, kNumber);
+    Array<S> a(rows * classes), b(rows * classes), out(rows * classes);
+    for (const bool stream : {false, true}) {
+      table[int(kNumber)].forward(shape, input(a), output(out), stream, 0, rows);
+      table[int(kNumber)].backward(shape, input(a), input(b), output(out), stream, 0, rows);
+    }
+  }
+
+  void binary() const {
+    BinaryCrossEntropyKernels table[kNumbers];
+    fill_table<S>(table, kNumber);
+    Array<S> out(classes), grad(classes), logits(classes), target(2 * classes - 1), one(1);
+    const auto bytes = [](S* data) { return reinterpret_cast<char*>(data); };
+    char* const data[] = {bytes(out),    bytes(grad), bytes(logits),
+                          bytes(target), bytes(one),  bytes(one)};
+    const int64_t strides[] = {sizeof(S), sizeof(S), sizeof(S), 2 * sizeof(S), 0, 0};
+    table[int(kNumber)].gradient(data, strides, classes, 1.0);
+    table[int(kNumber)].losses(data + 1, strides + 1, classes);
+    table[int(kNumber)].sum(data + 2, strides + 2, classes);
+  }
+};
+
+template <class S>
+bool run() {
+  bool all_noticed = true;
+  for (const int64_t classes : {1, 7, 16, 128, 129, 2049}) {
+    for (const int64_t rows : {1, 16, 37}) {
+      for (const bool classes_outside : {false, true}) {
+        const Checks<S> checks(rows, classes, classes_outside);
+        all_noticed &= checks.statistics();
+        checks.template softmax<Softmax>();
+        checks.template softmax<LogSoftmax>();
+        checks.binary();
+      }
+    }
+  }
+  return all_noticed;
+}
+
+}  // namespace
+
+int main(int argc, char**) {
+  if (argc > 1) {  // that the sanitizer is awake
+    Array<float> numbers(4);
+    return int(numbers[argc + 2]);
+  }
+  if (!run<float>() || !run<double>() || !run<BFloat16>() || !run<Half>()) {
+    std::puts("a class out of range was not noticed");
+    return 1;
+  }
+  std::puts("clean");
+}
