@@ -1,6 +1,6 @@
-# make demo   train a small network with these activations and with torch's, then a short benchmark
+# make demo   train a small network with these kernels and with torch's, then a short benchmark
 # make test   the whole test suite
-# make bench  the full benchmark and the table of accuracy, into benchmarks/results/
+# make bench  the full benchmarks and the table of accuracy, into benchmarks/results/
 # make lint   ruff, mypy and clang-format
 # make clean  remove what was built; make distclean: the virtual environment as well
 #
@@ -31,6 +31,7 @@ test: build
 
 bench: build
 	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.losses
 	$(BIN)/python -m benchmarks.accuracy
 
 # mypy wants the environment's torch; the extension itself need not be built.

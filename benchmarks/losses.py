@@ -1,4 +1,5 @@
-"""Times cross_entropy against torch's and torch.compile's, and writes losses.md.
+"""Times the losses and softmax against torch's, torch.compile's and, where it is installed, ONNX
+Runtime's, and writes losses-<instruction set>.md.
 
 python -m benchmarks.losses [--seconds 2] [--out DIR]
 """
@@ -22,46 +23,89 @@ from benchmarks.timing import Contender, interleaved
 RESULTS = Path(__file__).resolve().parent / "results"
 SHAPES = ((2048, 32_000), (1024, 128_256), (4096, 1000), (8192, 10), (128, 10))
 DTYPES = (torch.float32, torch.bfloat16)
-Loss = Callable[[Tensor, Tensor], Tensor]
+Compute = Callable[[Tensor], Tensor]
+COLUMNS = ("ours", "torch", "torch.compile", "ONNX Runtime")
 
 
-def times(shape: tuple[int, int], dtype: torch.dtype, both: bool, seconds: float) -> list[float]:
-    """Milliseconds of ours, torch's and torch.compile's, forward or forward and backward."""
-    target = torch.randint(0, shape[1], shape[:1])
-    logits = torch.randn(shape, dtype=dtype).requires_grad_(both)
+def times(
+    name: str, input: Tensor, both: bool, seconds: float, *target: Tensor, **options: int
+) -> dict[str, float]:
+    """Milliseconds of one function by column, forward or forward and backward."""
+    logits = input.detach().requires_grad_(both)
+    torchs = getattr(reference, name)
+    torch.compiler.reset()
+    functions = {"ours": getattr(F, name), "torch": torchs, "torch.compile": torch.compile(torchs)}
 
-    def contender(loss: Loss) -> Contender:
+    def contender(function: Callable[..., Tensor]) -> Contender:
         def run() -> None:
-            result = loss(logits, target)
+            result = function(logits, *target, **options)
             if both:
-                torch.autograd.grad(result, logits)
+                torch.autograd.grad(result, logits, torch.ones_like(result))
 
         return Contender(run)
 
-    torch.compiler.reset()
-    compiled = torch.compile(reference.cross_entropy)
-    losses: dict[str, Loss] = {"ours": F.cross_entropy, "torch": reference.cross_entropy}
-    losses["compiled"] = compiled
-    measured = interleaved({name: contender(loss) for name, loss in losses.items()}, seconds)
-    return [1e3 * measured[name] for name in losses]
+    contenders = {column: contender(function) for column, function in functions.items()}
+    if name.endswith("softmax") and not both:
+        contenders |= onnx_runtime({"softmax": "Softmax", "log_softmax": "LogSoftmax"}[name], input)
+    measured = interleaved(contenders, seconds)
+    return {column: 1e3 * value for column, value in measured.items()}
+
+
+def onnx_runtime(operator: str, input: Tensor) -> dict[str, Contender]:
+    """ONNX Runtime's operator along the last dimension, into memory that exists already."""
+    try:
+        import onnx
+        import onnxruntime
+    except ImportError:
+        return {}
+    kind = onnx.TensorProto.FLOAT
+    values = [onnx.helper.make_tensor_value_info(n, kind, list(input.shape)) for n in "xy"]
+    node = onnx.helper.make_node(operator, ["x"], ["y"], axis=-1)
+    graph = onnx.helper.make_graph([node], operator, values[:1], values[1:])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    binding, output = session.io_binding(), torch.empty_like(input)
+    binding.bind_input("x", "cpu", 0, "float32", list(input.shape), input.data_ptr())
+    binding.bind_output("y", "cpu", 0, "float32", list(output.shape), output.data_ptr())
+    return {"ONNX Runtime": Contender(lambda: session.run_with_iobinding(binding))}
+
+
+def row(name: str, shape: tuple[int, ...], dtype: torch.dtype, both: bool, seconds: float) -> str:
+    input, options = torch.randn(shape, dtype=dtype), {}
+    target: tuple[Tensor, ...] = ()
+    if name == "cross_entropy":
+        target = (torch.randint(0, shape[1], shape[:1]),)
+    elif name == "binary_cross_entropy_with_logits":
+        target = (torch.rand(shape, dtype=dtype),)
+    else:
+        options = {"dim": 1}
+    measured = times(name, input, both, seconds, *target, **options)
+    cells = [name, " × ".join(map(str, shape)), str(dtype).removeprefix("torch.")]
+    cells += ["forward+backward" if both else "forward"]
+    cells += [f"{measured[c]:.3f}" if c in measured else "" for c in COLUMNS]
+    cells += [f"{measured[c] / measured['ours']:.2f}" if c in measured else "" for c in COLUMNS[1:]]
+    return f"| {' | '.join(cells)} |"
+
+
+def rows() -> list[tuple[str, tuple[int, ...], torch.dtype]]:
+    losses = [("cross_entropy", shape, dtype) for shape in SHAPES for dtype in DTYPES]
+    maps = [(name, (2048, 32_000), torch.float32) for name in ("softmax", "log_softmax")]
+    binary = [("binary_cross_entropy_with_logits", (2**20,), dtype) for dtype in DTYPES]
+    return [*losses, *maps, *binary]
 
 
 def table(seconds: float) -> str:
     machine = f"{cpu_capability()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    ratios = [f"{column} / ours" for column in COLUMNS[1:]]
     lines = [
-        f"# cross_entropy\n\n{machine}. Medians in milliseconds; ratios to ours.\n",
-        "| logits | dtype | pass | ours | torch | torch.compile | torch / ours | compile / ours |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
+        f"# Losses and softmax\n\n{machine}. Medians in milliseconds; ratios to ours.\n",
+        f"| function | input | dtype | pass | {' | '.join((*COLUMNS, *ratios))} |",
+        f"| --- | --- | --- | --- |{' ---: |' * (len(COLUMNS) + len(ratios))}",
     ]
-    for shape in SHAPES:
-        for dtype in DTYPES:
-            for both in (False, True):
-                ours, torchs, compiled = times(shape, dtype, both, seconds)
-                row = [f"{shape[0]} × {shape[1]}", str(dtype).removeprefix("torch.")]
-                row += ["forward+backward" if both else "forward"]
-                row += [f"{value:.3f}" for value in (ours, torchs, compiled)]
-                row += [f"{value / ours:.2f}" for value in (torchs, compiled)]
-                lines.append(f"| {' | '.join(row)} |")
+    lines += [row(*what, both, seconds) for what in rows() for both in (False, True)]
     return "\n".join(lines) + "\n"
 
 

@@ -1,5 +1,5 @@
-"""Train one small convolutional network twice from the same seed: once with the activations of
-activations_ext and once with torch's.
+"""Train one small convolutional network twice from the same seed: once with the activations and the
+loss of activations_ext and once with torch's.
 
 The two learn side by side, each batch going to both in turn, so that whatever else the machine is
 doing slows them equally. At the end stand the accuracy, the agreement of the losses and the time.
@@ -20,7 +20,6 @@ from types import ModuleType
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 import activations_ext.nn
@@ -62,6 +61,7 @@ class Run:
 
     name: str
     network: nn.Module
+    loss: nn.Module
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
     losses: list[float] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Run:
 
     def step(self, images: Tensor, labels: Tensor) -> None:
         start = time.perf_counter()
-        loss = cross_entropy(self.network(images), labels)
+        loss = self.loss(self.network(images), labels)
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
         self.optimizer.step()
@@ -94,7 +94,7 @@ def make_run(library: ModuleType, images: Images, options: argparse.Namespace) -
     rate = options.learning_rate
     optimizer = torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=options.steps + 1)
-    return Run(library.__name__, network, optimizer, schedule)
+    return Run(library.__name__, network, library.CrossEntropyLoss(), optimizer, schedule)
 
 
 def batches(images: Images, size: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -166,7 +166,8 @@ def positive(text: str) -> int:
 
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description="Train a small network with the activations of activations_ext and with torch's"
+        description="Train a small network with the activations and the loss of activations_ext, "
+        "and with torch's"
     )
     parser.add_argument(
         "--activation",
