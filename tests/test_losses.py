@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 from torch.testing._internal.common_methods_invocations import op_db
+from torch.testing._internal.common_modules import module_db
 
 from activations_ext import functional as F
 from activations_ext import nn
@@ -120,6 +121,27 @@ def test_torchs_own_samples(dtype: torch.dtype) -> None:
                 compare_binary(s.input, target, **s.kwargs)
             count += 1
         assert count > 5
+
+
+@every_dtype
+@pytest.mark.parametrize("name", ["CrossEntropyLoss", "NLLLoss", "BCEWithLogitsLoss"])
+def test_torchs_own_samples_of_modules(name: str, dtype: torch.dtype) -> None:
+    (info,) = [info for info in module_db if info.module_cls.__name__ == name]
+    inputs = info.module_inputs_func(info, "cpu", dtype, requires_grad=True, training=False)
+    count = 0
+    for s in inputs:
+        arguments, keywords = s.constructor_input.args, s.constructor_input.kwargs
+        input, target = s.forward_input.args
+        results = [
+            both(getattr(library, name)(*arguments, **keywords), input, target.detach())
+            for library in (nn, torch.nn)
+        ]
+        eps = 8 * torch.finfo(dtype).eps
+        for ours, torchs in zip(*results, strict=True):
+            assert (ours.dtype, ours.shape) == (torchs.dtype, torchs.shape)
+            torch.testing.assert_close(ours, torchs, rtol=eps, atol=eps, equal_nan=True)
+        count += 1
+    assert count > 5
 
 
 def test_layouts_are_kept() -> None:
