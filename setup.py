@@ -118,7 +118,7 @@ def extensions() -> list[Extension]:
             sorted(str(path) for path in Path("csrc/cpu/kernels").glob("*.cpp")),
             language="c++",
             depends=HEADERS,
-            define_macros=[("CPU_MODULE", module)],
+            define_macros=[("CPU_MODULE", module), ("BUILT_FOR_TORCH", torch.__version__)],
             extra_compile_args=[*KERNEL_FLAGS, *instructions],
         )
         for module, instructions in INSTRUCTION_SETS.items()

@@ -15,8 +15,14 @@ from torch.overrides import (
     has_torch_function,
     has_torch_function_unary,
 )
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 import activations_ext._C as _C
+from activations_ext._torchs import torchs
+from activations_ext.compiled import holds_torchs
+from activations_ext.export import uses_torchs
+
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 _OPERATORS = torch.ops.activations_ext
 _Arguments = ParamSpec("_Arguments")
@@ -40,7 +46,10 @@ def call(
             function, (input,), (input, *parameters), {"inplace": True} if inplace else {}
         )
     # What call_operator does too; a frame less is 8 % of the call for a tensor of 16 elements.
-    return getattr(_C, function.__name__)(input, bool(inplace), *parameters)  # type: ignore[no-any-return]
+    result = getattr(_C, function.__name__)(input, bool(inplace), *parameters)
+    if result is NotImplemented:
+        return _without_entry(function.__name__, input, parameters, inplace)
+    return result  # type: ignore[no-any-return]
 
 
 def call_operator(
@@ -49,11 +58,54 @@ def call_operator(
     """Run the operator ``name`` without asking for ``__torch_function__``.
 
     Dynamo, which cannot look into C++, is shown the operator. Everything else goes to the C++ entry
-    point, which saves a microsecond.
+    point, which saves a microsecond. Where there is no kernel, torch's own function runs.
     """
     if is_dynamo_compiling():
+        if not has_kernel(input) or holds_torchs(name):
+            return _torchs(name, input, parameters, inplace)
         return getattr(_OPERATORS, name + "_" if inplace else name)(input, *parameters)  # type: ignore[no-any-return]
-    return getattr(_C, name)(input, bool(inplace), *parameters)  # type: ignore[no-any-return]
+    result = getattr(_C, name)(input, bool(inplace), *parameters)
+    if result is NotImplemented:
+        return _without_entry(name, input, parameters, inplace)
+    return result  # type: ignore[no-any-return]
+
+
+def has_kernel(input: Tensor) -> bool:
+    """The operators compute with ``input``; what is left is for torch's functions."""
+    return (
+        not uses_torchs()
+        and input.dtype in DTYPES
+        and input.layout == torch.strided
+        and input.device.type in ("cpu", "meta")
+        and not input.is_nested
+        and not _is_wrapper(input)
+    )
+
+
+def _is_wrapper(input: Tensor) -> bool:
+    """A subclass that dispatches operators by itself (DTensor, NestedTensor, MaskedTensor, …).
+
+    Fake and functional tensors, which trace, do know our operators.
+    """
+    if is_dynamo_compiling():
+        return is_traceable_wrapper_subclass(input)
+    if type(input) is Tensor or type(input).__torch_dispatch__ is Tensor.__torch_dispatch__:
+        return False
+    from torch._subclasses import FakeTensor
+    from torch._subclasses.functional_tensor import FunctionalTensor
+
+    return not isinstance(input, (FakeTensor, FunctionalTensor))
+
+
+def _without_entry(name: str, input: Tensor, parameters: tuple[Any, ...], inplace: bool) -> Tensor:
+    """What the C++ entry point gave back: for torch's function, unless it is only traced."""
+    if all(has_kernel(t) for t in (input, *parameters) if isinstance(t, Tensor)):
+        return getattr(_OPERATORS, name + "_" if inplace else name)(input, *parameters)  # type: ignore[no-any-return]
+    return _torchs(name, input, parameters, inplace)
+
+
+def _torchs(name: str, input: Tensor, parameters: tuple[Any, ...], inplace: bool) -> Tensor:
+    return torchs(name)(input, *parameters, **({"inplace": True} if inplace else {}))
 
 
 def check_number(function: str, argument: str, value: object) -> None:

@@ -55,8 +55,10 @@ def cpu_capability() -> str:
 def empty_cache() -> None:
     """Returns the memory that waits for the next large tensor to the system.
 
-    Results of 32 MiB and more are written into memory that earlier ones left, at most a quarter of
-    the machine's. The system takes it whenever it is short, so that nobody needs this function; but
-    until then the process appears to hold it. Linux only; elsewhere nothing is kept.
+    Results of 32 MiB and more are written into memory that earlier ones left: no more than was in
+    use at once, and at most an eighth of what the machine, the control group and ``ulimit -v``
+    allow. The system takes it whenever it is short, so that nobody needs this function; but until
+    then the process appears to hold it. The environment variable ``ACTIVATIONS_EXT_LARGE_BLOCKS=0``
+    turns it off. Linux only; elsewhere nothing is kept.
     """
     _C.empty_cache()

@@ -1,4 +1,5 @@
-// The Python entry points: `_C.<name>(input, inplace, *parameters)` for every activation.
+// The Python entry points: `_C.<name>(input, inplace, *parameters)` for every activation. They
+// return NotImplemented where torch's own function is to run.
 //
 // A plain tensor goes straight to the kernels, which is what makes small tensors as quick as
 // torch's own; everything else goes through the operator and the dispatcher.
@@ -117,6 +118,7 @@ PyObject* entry(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
   HANDLE_TH_ERRORS
   check_count(A::kName, 2 + kArity<A>, count);
   const at::Tensor& input = tensor_argument(A::kName, "input", arguments[0]);
+  if (!has_kernel(input)) Py_RETURN_NOTIMPLEMENTED;
   Parameters<A> parameters;
   for (std::size_t i = 0; i < kArity<A>; ++i)
     parameters[i] = number_argument(A::kName, A::kParameters[i].name, arguments[2 + i]);
@@ -135,6 +137,7 @@ PyObject* prelu_entry(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
   check_count("prelu", 3, count);
   const at::Tensor& input = tensor_argument("prelu", "input", arguments[0]);
   const at::Tensor& weight = tensor_argument("prelu", "weight", arguments[2]);
+  if (!has_kernel(input) || !has_kernel(weight)) Py_RETURN_NOTIMPLEMENTED;
   return without_gil([&] { return activations_ext::prelu(input, weight); });
   END_HANDLE_TH_ERRORS
 }
@@ -177,6 +180,7 @@ PyObject* softmax_entry(const char* name, at::Tensor (*compute)(const at::Tensor
   HANDLE_TH_ERRORS
   check_count(name, 3, count);
   const at::Tensor& input = tensor_argument(name, "input", arguments[0]);
+  if (!has_kernel(input)) Py_RETURN_NOTIMPLEMENTED;
   const int64_t dim = PyLong_AsLongLong(arguments[2]);
   if (dim == -1 && PyErr_Occurred()) throw python_error();
   return without_gil([&] { return compute(input, dim); });

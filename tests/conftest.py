@@ -15,6 +15,9 @@ import torch
 _cache = tempfile.TemporaryDirectory(prefix="inductor-")
 os.environ["TORCHINDUCTOR_CACHE_DIR"] = _cache.name
 
+# The tests compile to see our operators in the graph; test_compiled_choice.py sees to the default.
+os.environ["ACTIVATIONS_EXT_COMPILED"] = "ours"
+
 
 @pytest.fixture(autouse=True)
 def _deterministic() -> Iterator[None]:

@@ -15,6 +15,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from activations_ext import functional as F
 from activations_ext import nn
+from activations_ext.export import keep_operators
 from helpers import (
     DEFAULT_CASES,
     INPLACE_CASES,
@@ -80,7 +81,8 @@ def test_functionalize(case: Case, program: Callable[[Case, Tensor], Tensor]) ->
 @pytest.mark.parametrize("program", [write, write_part])
 def test_trace(case: Case, program: Callable[[Case, Tensor], Tensor]) -> None:
     x = sample(12).view(3, 4)
-    traced = torch.jit.trace(lambda t: program(case, t), (x,), check_trace=True)
+    with keep_operators():
+        traced = torch.jit.trace(lambda t: program(case, t), (x,), check_trace=True)
     other = sample(12, seed=1).view(3, 4)
     assert_same_bits(traced(other), program(case, other))
 
@@ -106,7 +108,7 @@ def weight_gradient(module: Any, name: str, x: Tensor) -> Tensor:
 def test_a_graph_made_without_gradients_is_trained_with(activation: Any) -> None:
     """Exported or traced under no_grad, where nothing had to be kept."""
     network, x = Network(activation(inplace=True)).eval(), sample(12).view(3, 4)
-    with torch.no_grad():
+    with torch.no_grad(), keep_operators():
         traced = torch.jit.trace(network, (x,))
         exported = torch.export.export(network, (x,)).module()
     expected = weight_gradient(network, "linear.weight", x)

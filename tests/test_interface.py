@@ -37,7 +37,7 @@ WITHOUT_ROW = {"prelu", "rrelu", "shift_dropout", "softmax", "softmin", "log_sof
 ELSEWHERE = {"cross_entropy", "CrossEntropyLoss", "nll_loss", "NLLLoss", "Softmax2d"}
 ELSEWHERE |= {"binary_cross_entropy_with_logits", "BCEWithLogitsLoss"}
 FUNCTIONS = [name for name in F.__all__ if callable(getattr(F, name)) and name not in ELSEWHERE]
-MODULES = [name for name in nn.__all__ if name not in ELSEWHERE]
+MODULES = [n for n in nn.__all__ if n not in {*ELSEWHERE, "functional"}]
 TORCHS_FUNCTIONS = [name for name in FUNCTIONS if hasattr(torch.nn.functional, name)]
 TORCHS_MODULES = [name for name in MODULES if hasattr(torch.nn, name)]
 
@@ -103,7 +103,9 @@ def test_every_elementwise_module_of_torch_is_here() -> None:
 
 @pytest.mark.parametrize("name", TORCHS_FUNCTIONS)
 def test_functions_have_the_signature_of_torch(name: str) -> None:
-    assert signature_of(getattr(F, name)) == signature_of(getattr(torch_functional, name))
+    ours, torchs = signature_of(getattr(F, name)), signature_of(getattr(torch_functional, name))
+    # torch does not mention that some of them take `out`.
+    assert [parameter for parameter in ours if parameter != ("out", None)] == torchs
 
 
 @pytest.mark.parametrize("name", TORCHS_MODULES)
@@ -324,36 +326,12 @@ def test_fx_traces_the_function(name: str) -> None:
     assert_same_bits(graph(input.clone()), module(input.clone()))
 
 
-INTEGERS = torch.arange(4)
-SPARSE = torch.eye(3).to_sparse()
-INPUTS = {"integers": INTEGERS, "complex": torch.ones(3, dtype=torch.cfloat), "sparse": SPARSE}
-
-# What torch computes and we do not. Integers stay integers or become float32.
-COMPUTED_BY_TORCH = {
-    "integers": {
-        *("relu", "relu6", "hardtanh", "threshold", "sigmoid", "tanh", "softsign", "tanhshrink"),
-    },
-    "complex": {"sigmoid", "tanh", "softsign", "tanhshrink", "silu"},
-    "sparse": {"relu", "tanh", "tanhshrink"},
-}
-
-
 def error_of(function: Callable[..., Any], *arguments: Any) -> type[Exception] | None:
     try:
         function(*arguments)
     except Exception as error:
         return type(error)
     return None
-
-
-@pytest.mark.parametrize("what", INPUTS)
-@pytest.mark.parametrize("case", DEFAULT_CASES, ids=str)
-def test_inputs_without_a_kernel_raise_the_error_of_torch(case: Case, what: str) -> None:
-    torchs = error_of(case.reference, INPUTS[what])
-    if case.name in TORCHS_FUNCTIONS:
-        assert (torchs is None) == (case.name in COMPUTED_BY_TORCH[what])
-    with pytest.raises(torchs or NotImplementedError, match=rf"{case.name}\(\).*'input'"):
-        case(INPUTS[what])
 
 
 ONES = torch.ones(2, 4)
@@ -370,15 +348,11 @@ WRONG: list[tuple[str, tuple[Any, ...], str]] = [
     ("rrelu", (ONES, math.nan, 0.5), "lower"),
     ("rrelu", (ONES, 0.5, 0.1, True), "lower"),
     ("rrelu_", (ONES.clone(), 0.5, 0.1, True), "lower"),
-    ("rrelu", (INTEGERS,), "input"),
-    ("rrelu", (INTEGERS, 0.1, 0.3, True), "input"),
     ("prelu", (ONES, torch.ones(3)), "weight"),
     ("prelu", (ONES, torch.ones(4, 1)), "weight"),
     ("prelu", (ONES, torch.ones(4, dtype=torch.float64)), "weight"),
     ("prelu", (torch.ones(()), torch.ones(2)), "weight"),
     ("prelu", (ONES, 0.25), "weight"),
-    ("prelu", (INTEGERS, torch.ones(1, dtype=torch.int64)), "input"),
-    ("prelu", (SPARSE, torch.ones(1)), "input"),
     ("softplus", ([1.0],), "input"),
     ("softplus", (ONES, None), "beta"),
     ("leaky_relu", (ONES, "0.5"), "negative_slope"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import torch
 from torch import Tensor
 
 import activations_ext
-from activations_ext import functional as F
 from helpers import CASES, DEFAULT_CASES, Case, assert_same_bits, case_of, sample
 
 # One that saves its result, one that saves its input, a piecewise linear one.
@@ -300,84 +298,3 @@ def test_saved_tensors_are_released_by_backward(case: Case) -> None:
     result.sum().backward()
     with pytest.raises(RuntimeError, match="second time"):
         result.sum().backward()
-
-
-@linux_only
-def test_large_results_take_memory_that_waits() -> None:
-    """Of another shape or dtype, and not of another size; small ones are malloc's."""
-    activations_ext.empty_cache()
-    input = torch.randn(LARGE)
-    result = F.relu(input)
-    first = result.data_ptr()
-    assert F.relu(input).data_ptr() != first  # that is in use, and this one waits from now on
-    del result
-    result = F.elu(input.view(2, -1).to(torch.float64)[:, : LARGE // 4])
-    assert result.data_ptr() == first
-    assert F.relu(torch.randn(2 * LARGE)).data_ptr() != first
-    del result
-    assert F.relu(torch.randn(2 * LARGE)).data_ptr() != first
-
-
-@linux_only
-@pytest.mark.parametrize("make", [F.elu, lambda x: F.prelu(x, torch.ones(1)), F.shift_dropout])
-def test_waiting_memory_goes_back_when_asked(make: Callable[[Tensor], Tensor]) -> None:
-    activations_ext.empty_cache()
-    input = torch.randn(4 * LARGE)
-    before = status("VmSize")
-    result = make(input)
-    assert status("VmSize") - before >= 16 * LARGE
-    del result
-    assert status("VmSize") - before >= 16 * LARGE
-    activations_ext.empty_cache()
-    assert status("VmSize") - before < 16 * LARGE
-
-
-def test_memory_that_had_another_result() -> None:
-    """Of any layout; the result has all its numbers, and nobody else's change."""
-    input = torch.randn(4, 4, 1024, 1024)
-    for layout in (torch.contiguous_format, torch.channels_last):
-        x = input.contiguous(memory_format=layout)
-        for _ in range(3):
-            y, z = F.elu(x), F.relu(x)
-            assert y.stride() == z.stride() == x.stride()
-            torch.testing.assert_close(y, torch.nn.functional.elu(x))
-            assert_same_bits(z, torch.nn.functional.relu(x))
-            del y, z
-    transposed = input.transpose(1, 3)
-    assert_same_bits(F.relu(transposed), torch.nn.functional.relu(transposed))
-
-
-def test_a_large_result_may_be_resized() -> None:
-    result = F.relu(torch.ones(LARGE))
-    result.resize_(2 * LARGE)
-    assert (result[:LARGE] == 1).all()
-    result.untyped_storage().resize_(0)
-    result.untyped_storage().resize_(4 * 2 * LARGE)
-    result.fill_(2)
-    assert F.relu(result).sum() == 4 * LARGE
-
-
-def test_large_results_from_many_threads() -> None:
-    def work(value: int) -> bool:
-        input = torch.full((LARGE,), float(value))
-        return all(bool((F.relu(input) == value).all()) for _ in range(10))
-
-    with ThreadPoolExecutor(4) as pool:
-        assert all(pool.map(work, range(8)))
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-def test_a_forked_process_writes_its_own_memory() -> None:
-    input = torch.ones(LARGE)
-    result = F.relu(input)
-    del result  # this memory waits in both processes
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the threads of OpenMP do not survive a fork
-    child = os.fork()
-    if child == 0:
-        good = bool((F.relu(input * 3) == 3).all())
-        os._exit(0 if good else 1)
-    torch.set_num_threads(threads)
-    result = F.relu(input * 2)
-    assert os.waitpid(child, 0)[1] == 0
-    assert (result == 2).all()

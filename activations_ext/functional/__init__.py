@@ -1,19 +1,31 @@
-"""The activations as functions, with the signatures of ``torch.nn.functional``.
+"""The activations and losses as functions, with the signatures of ``torch.nn.functional``.
 
-All of them take a dense tensor of any shape and strides (0-d and empty included) in float32,
-float64, bfloat16 or float16, and return one of the same shape and dtype. The 16-bit dtypes are
-computed in float32 and rounded once. Each has a first and a second derivative, in reverse and in
-forward mode.
+There are kernels for dense tensors of any shape and strides (0-d and empty included) on the CPU, in
+float32, float64, bfloat16 and float16. Results have the same shape and dtype; the 16-bit dtypes are
+computed in float32 and rounded once. Each function has a first and a second derivative, in reverse
+and in forward mode. Whatever else torch's function of that name takes (another dtype, layout,
+device or subclass) goes to that function, or, of what torch lacks, to the formula on torch's
+operators.
 
 ``inplace=True`` writes the result over ``input`` and returns it; autograd refuses that on a leaf
 that requires a gradient, as it does in torch. An underscore at a name's end says the same.
+
+Every other public name of ``torch.nn.functional`` is found here, too.
 """
+
+from typing import TYPE_CHECKING, Any
+
+import torch.nn.functional
+
+if TYPE_CHECKING:
+    from torch.nn.functional import *  # noqa: F403 — what is imported below takes its place
+
 
 from activations_ext.functional.binary import binary_cross_entropy_with_logits
 from activations_ext.functional.distributions import log_softmax, logsumexp, softmax, softmin
-from activations_ext.functional.dropout import SERLU_MINIMUM, shift_dropout
+from activations_ext.functional.dropouts import SERLU_MINIMUM, shift_dropout
 from activations_ext.functional.losses import cross_entropy, nll_loss
-from activations_ext.functional.rectified import (
+from activations_ext.functional.rectified import (  # type: ignore[assignment]
     celu,
     celu_,
     elu,
@@ -43,7 +55,7 @@ from activations_ext.functional.sigmoidal import (
     tanh,
     tanhshrink,
 )
-from activations_ext.functional.smooth import (
+from activations_ext.functional.smooth import (  # type: ignore[assignment]
     exp,
     gelu,
     gelu_tanh,
@@ -101,3 +113,14 @@ __all__ = [
     "threshold",
     "threshold_",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What has no kernel here is torch's own."""
+    if name.startswith("_") or not hasattr(torch.nn.functional, name):
+        raise AttributeError(f"module {__name__!r} and torch.nn.functional have no {name!r}")
+    return getattr(torch.nn.functional, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(torch.nn.functional)})

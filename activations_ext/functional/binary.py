@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 from torch.nn import _reduction
 
-from activations_ext._call import overridable
-from activations_ext.functional.distributions import has_rows
+from activations_ext._call import has_kernel, overridable
+from activations_ext.compiled import holds_torchs
 
 
 @overridable
@@ -44,11 +45,12 @@ def binary_cross_entropy_with_logits(
         reduction = _reduction.legacy_get_string(size_average, reduce)
     weights = [w for w in (weight, pos_weight) if w is not None]
     fits = (
-        has_rows(input)
+        has_kernel(input)
         and target.shape == input.shape
         and all(t.dtype == input.dtype and t.device == input.device for t in (target, *weights))
         and all(_broadcasts(w, input) for w in weights)
         and not torch.is_autocast_enabled(input.device.type)
+        and not (is_dynamo_compiling() and holds_torchs("binary_cross_entropy_with_logits"))
     )
     if not fits:
         return torch.nn.functional.binary_cross_entropy_with_logits(

@@ -7,9 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from activations_ext._call import call_operator, overridable
-
-_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+from activations_ext._call import call_operator, has_kernel, overridable
 
 
 @overridable
@@ -107,7 +105,7 @@ def logsumexp(
     dims = (dim,) if isinstance(dim, int) else tuple(dim)
     count = max(1, x.dim())
     along = sorted({d % count for d in dims if -count <= d < count})
-    if not has_rows(x) or x.numel() == 0 or not along or len(along) < len(dims):
+    if not has_kernel(x) or x.numel() == 0 or not along or len(along) < len(dims):
         return torch.logsumexp(x, dim, keepdim)
     rows = (
         x if len(along) == 1 else x.movedim(along, list(range(-len(along), 0))).flatten(-len(along))
@@ -120,8 +118,3 @@ def logsumexp(
     for d in along if keepdim and x.dim() else ():
         result = result.unsqueeze(d)
     return result
-
-
-def has_rows(input: Tensor) -> bool:
-    """There may be a kernel of the row operators for ``input``."""
-    return input.dtype in _DTYPES and input.layout == torch.strided

@@ -11,8 +11,7 @@ from torch.compiler import is_dynamo_compiling
 from torch.nn import _reduction
 
 import activations_ext._C as _C
-from activations_ext._call import overridable
-from activations_ext.functional.distributions import has_rows
+from activations_ext._call import DTYPES, has_kernel, overridable
 
 
 @overload
@@ -123,7 +122,8 @@ def cross_entropy(
         usual: Tensor | None = _C.cross_entropy(input, target, ignore_index, reduction)
         if usual is not None:
             return usual
-    if not _fits(input, target, weight, reduction, label_smoothing):
+    fits = _fits(input, target, weight, reduction, label_smoothing)
+    if not fits or not (beyond_torch or has_kernel(input)):
         # Torch's own errors, and whatever it computes besides.
         result = torch.nn.functional.cross_entropy(
             input, target, weight, None, ignore_index, None, reduction, label_smoothing
@@ -222,7 +222,7 @@ def _fits(
     input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, label_smoothing: float
 ) -> bool:
     """The arguments are ones that the operator takes."""
-    if not has_rows(input) or input.dim() == 0:
+    if input.dtype not in DTYPES or input.layout != torch.strided or input.dim() == 0:
         return False
     if reduction not in ("none", "mean", "sum") or not 0.0 <= label_smoothing <= 1.0:
         return False

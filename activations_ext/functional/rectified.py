@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 
 from activations_ext._call import (
     call,
     call_operator,
     check_number,
     draw_seed,
+    has_kernel,
     overridable,
 )
 
@@ -21,11 +24,8 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
     The gradient at 0 is 0. NaN stays NaN. (Nair and Hinton, ICML 2010.)
 
     Args:
-        input: any shape; float32, float64, bfloat16 or float16.
+        input: any shape.
         inplace: write the result over ``input``.
-
-    Raises:
-        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
     """
     return call(relu, input, (), inplace)
 
@@ -37,11 +37,8 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     on CIFAR-10", 2010.)
 
     Args:
-        input: any shape; float32, float64, bfloat16 or float16.
+        input: any shape.
         inplace: write the result over ``input``.
-
-    Raises:
-        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
     """
     return call(relu6, input, (), inplace)
 
@@ -52,12 +49,11 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     The gradient at 0 is ``negative_slope``. NaN stays NaN. (Maas, Hannun and Ng, ICML 2013.)
 
     Args:
-        input: any shape; float32, float64, bfloat16 or float16.
+        input: any shape.
         negative_slope: any number.
         inplace: write the result over ``input``.
 
     Raises:
-        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
         TypeError: ``negative_slope`` is not a number.
     """
     return call(leaky_relu, input, (negative_slope,), inplace)
@@ -71,15 +67,16 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     al., arXiv:1502.01852.)
 
     Args:
-        input: any shape; float32, float64, bfloat16 or float16.
+        input: any shape.
         weight: one number, or one for each channel, which is dimension 1 of ``input`` (an input of
             fewer than two dimensions has one channel). Of the dtype of ``input``.
 
     Raises:
-        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
         RuntimeError: ``weight`` has another dtype than ``input``, more than one dimension, or
             neither 1 element nor one for each channel.
     """
+    if is_dynamo_compiling() and not has_kernel(weight):
+        return torch.prelu(input, weight)
     return call_operator("prelu", input, (weight,))
 
 
@@ -99,18 +96,19 @@ def rrelu(
     depend on the number of threads. (Xu et al., arXiv:1505.00853.)
 
     Args:
-        input: any shape; float32, float64, bfloat16 or float16.
+        input: any shape.
         lower: the least slope, finite.
         upper: the largest slope, finite.
         training: draw slopes.
         inplace: write the result over ``input``.
 
     Raises:
-        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
         RuntimeError: ``lower`` is above ``upper``, or one of them is infinite or NaN.
     """
     check_number("rrelu", "lower", lower)
     check_number("rrelu", "upper", upper)
+    if training and not has_kernel(input):
+        return torch.nn.functional.rrelu(input, lower, upper, training, inplace)
     if training:
         return call_operator("rrelu_with_seed", input, (draw_seed(input), lower, upper), inplace)
     if not (math.isfinite(lower) and math.isfinite(upper) and lower <= upper):
@@ -128,12 +126,11 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     arXiv:1511.07289.)
 
     Args:
-        input: any shape; float32, float64, bfloat16 or float16.
+        input: any shape.
         alpha: any number; −alpha is the limit at −∞.
         inplace: write the result over ``input``.
 
     Raises:
-        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
         TypeError: ``alpha`` is not a number.
     """
     return call(elu, input, (alpha,), inplace)
@@ -146,11 +143,8 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
     stays NaN. (Klambauer et al., arXiv:1706.02515.)
 
     Args:
-        input: any shape; float32, float64, bfloat16 or float16.
+        input: any shape.
         inplace: write the result over ``input``.
-
-    Raises:
-        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
     """
     return call(selu, input, (), inplace)
 
@@ -161,12 +155,11 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     The gradient at 0 is 1 for every ``alpha``. NaN stays NaN. (Barron, arXiv:1704.07483.)
 
     Args:
-        input: any shape; float32, float64, bfloat16 or float16.
+        input: any shape.
         alpha: any number but 0.
         inplace: write the result over ``input``.
 
     Raises:
-        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
         RuntimeError: ``alpha`` is 0.
     """
     return call(celu, input, (alpha,), inplace)
@@ -181,10 +174,7 @@ def serlu(input: Tensor) -> Tensor:
     arXiv:1807.10117.)
 
     Args:
-        input: any shape; float32, float64, bfloat16 or float16.
-
-    Raises:
-        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+        input: any shape.
     """
     return call(serlu, input)
 
@@ -195,10 +185,7 @@ def squared_relu(input: Tensor) -> Tensor:
     The gradient at 0 is 0. NaN stays NaN. (So et al., "Primer", arXiv:2109.08668.)
 
     Args:
-        input: any shape; float32, float64, bfloat16 or float16.
-
-    Raises:
-        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+        input: any shape.
     """
     return call(squared_relu, input)
 
@@ -211,13 +198,12 @@ def hardtanh(
     The gradient is 0 at both ends. NaN stays NaN. (Collobert, thesis, 2004.)
 
     Args:
-        input: any shape; float32, float64, bfloat16 or float16.
+        input: any shape.
         min_val: the lower end.
         max_val: the upper end, not below ``min_val``.
         inplace: write the result over ``input``.
 
     Raises:
-        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
         ValueError: ``min_val`` is above ``max_val``.
     """
     return call(hardtanh, input, (min_val, max_val), inplace)
@@ -229,13 +215,12 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     The gradient at the threshold is 0. NaN stays NaN.
 
     Args:
-        input: any shape; float32, float64, bfloat16 or float16.
+        input: any shape.
         threshold: any number.
         value: any number, in place of what does not pass.
         inplace: write the result over ``input``.
 
     Raises:
-        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
         TypeError: ``threshold`` or ``value`` is not a number.
     """
     return call(_threshold, input, (threshold, value), inplace)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from activations_ext._call import call
+from activations_ext._torchs import torchs
 
 
 def sigmoid(input: Tensor) -> Tensor:
@@ -13,10 +14,7 @@ def sigmoid(input: Tensor) -> Tensor:
     0 at −∞ and 1 at ∞. NaN stays NaN.
 
     Args:
-        input: any shape; float32, float64, bfloat16 or float16.
-
-    Raises:
-        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+        input: any shape.
     """
     return call(sigmoid, input)
 
@@ -27,26 +25,23 @@ def tanh(input: Tensor) -> Tensor:
     −1 at −∞ and 1 at ∞. NaN stays NaN.
 
     Args:
-        input: any shape; float32, float64, bfloat16 or float16.
-
-    Raises:
-        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+        input: any shape.
     """
     return call(tanh, input)
 
 
-def logsigmoid(input: Tensor) -> Tensor:
+def logsigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The logarithm of the logistic function: ``log σ(x) = −log(1 + e⁻ˣ)``.
 
     Neither side overflows or loses its digits: it is near ``x`` for large negative ``x`` and near
     ``−e⁻ˣ`` for large positive. NaN stays NaN.
 
     Args:
-        input: any shape; float32, float64, bfloat16 or float16.
-
-    Raises:
-        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+        input: any shape.
+        out: what torch's own function is to write into, without a gradient.
     """
+    if out is not None:
+        return torchs("logsigmoid")(input, out=out)
     return call(logsigmoid, input)
 
 
@@ -57,11 +52,8 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     arXiv:1511.00363, with another slope; this one from Howard et al., arXiv:1905.02244.)
 
     Args:
-        input: any shape; float32, float64, bfloat16 or float16.
+        input: any shape.
         inplace: write the result over ``input``.
-
-    Raises:
-        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
     """
     return call(hardsigmoid, input, (), inplace)
 
@@ -73,10 +65,7 @@ def softsign(input: Tensor) -> Tensor:
     Bergstra and Bengio, NAACL 2009.)
 
     Args:
-        input: any shape; float32, float64, bfloat16 or float16.
-
-    Raises:
-        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+        input: any shape.
     """
     return call(softsign, input)
 
@@ -87,9 +76,6 @@ def tanhshrink(input: Tensor) -> Tensor:
     About ``x³/3`` near 0, where the difference itself would lose every digit. NaN stays NaN.
 
     Args:
-        input: any shape; float32, float64, bfloat16 or float16.
-
-    Raises:
-        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+        input: any shape.
     """
     return call(tanhshrink, input)

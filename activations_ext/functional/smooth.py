@@ -5,41 +5,48 @@ from __future__ import annotations
 from torch import Tensor
 
 from activations_ext._call import call, overridable
+from activations_ext._torchs import torchs
 
 
-def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+def softplus(
+    input: Tensor, beta: float = 1.0, threshold: float = 20.0, *, out: Tensor | None = None
+) -> Tensor:
     """A smooth ReLU: ``log(1 + e^(beta·x))/beta``, and ``x`` itself where ``beta·x > threshold``.
 
     Where ``beta·x`` equals the threshold the formula holds. The gradient is ``σ(beta·x)`` up to
     there and 1 beyond. NaN stays NaN. (Dugas et al., NIPS 2000.)
 
     Args:
-        input: any shape; float32, float64, bfloat16 or float16.
+        input: any shape.
         beta: the larger, the nearer to ReLU; negative, it is reflected, and 0 gives ∞.
         threshold: any number.
+        out: what torch's own function is to write into, without a gradient.
 
     Raises:
-        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
         TypeError: ``beta`` or ``threshold`` is not a number.
     """
+    if out is not None:
+        return torchs("softplus")(input, beta, threshold, out=out)
     return call(softplus, input, (beta, threshold))
 
 
 @overridable
-def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+def gelu(input: Tensor, approximate: str = "none", *, out: Tensor | None = None) -> Tensor:
     """Gaussian error linear unit: ``x·Φ(x)``, Φ the standard normal distribution function.
 
     NaN stays NaN, and −∞ gives NaN, as the product does in torch. (Hendrycks and Gimpel,
     arXiv:1606.08415.)
 
     Args:
-        input: any shape; float32, float64, bfloat16 or float16.
+        input: any shape.
         approximate: ``"tanh"`` for ``gelu_tanh`` instead.
+        out: what torch's own function is to write into, without a gradient.
 
     Raises:
-        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
         RuntimeError: ``approximate`` is neither ``"none"`` nor ``"tanh"``.
     """
+    if out is not None:
+        return torchs("gelu")(input, approximate=approximate, out=out)
     if approximate not in ("none", "tanh"):
         raise RuntimeError(
             "gelu(): expected argument 'approximate' to be 'none' or 'tanh', "
@@ -55,10 +62,7 @@ def gelu_tanh(input: Tensor) -> Tensor:
     Gimpel, arXiv:1606.08415.)
 
     Args:
-        input: any shape; float32, float64, bfloat16 or float16.
-
-    Raises:
-        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+        input: any shape.
     """
     return call(gelu_tanh, input)
 
@@ -70,11 +74,8 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
     arXiv:1702.03118; Ramachandran, Zoph and Le, arXiv:1710.05941.)
 
     Args:
-        input: any shape; float32, float64, bfloat16 or float16.
+        input: any shape.
         inplace: write the result over ``input``.
-
-    Raises:
-        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
     """
     return call(silu, input, (), inplace)
 
@@ -85,11 +86,8 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
     NaN stays NaN, and −∞ gives NaN, as the product does in torch. (Misra, arXiv:1908.08681.)
 
     Args:
-        input: any shape; float32, float64, bfloat16 or float16.
+        input: any shape.
         inplace: write the result over ``input``.
-
-    Raises:
-        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
     """
     return call(mish, input, (), inplace)
 
@@ -101,45 +99,46 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     NaN, as the product does in torch. (Howard et al., arXiv:1905.02244.)
 
     Args:
-        input: any shape; float32, float64, bfloat16 or float16.
+        input: any shape.
         inplace: write the result over ``input``.
-
-    Raises:
-        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
     """
     return call(hardswish, input, (), inplace)
 
 
-def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+def softshrink(input: Tensor, lambd: float = 0.5, *, out: Tensor | None = None) -> Tensor:
     """``x`` moved towards 0 by ``lambd``: ``x − lambd``, ``x + lambd``, or 0 where ``|x| ≤ lambd``.
 
     The gradient is 0 at ±lambd. NaN stays NaN. (Donoho, "De-noising by soft-thresholding", 1995.)
 
     Args:
-        input: any shape; float32, float64, bfloat16 or float16.
+        input: any shape.
         lambd: a finite number of at least 0.
+        out: what torch's own function is to write into, without a gradient.
 
     Raises:
-        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
         RuntimeError: ``lambd`` is negative, infinite or NaN, or too large for the dtype.
     """
+    if out is not None:
+        return torchs("softshrink")(input, lambd, out=out)
     return call(softshrink, input, (lambd,))
 
 
-def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+def hardshrink(input: Tensor, lambd: float = 0.5, *, out: Tensor | None = None) -> Tensor:
     """``x``, or 0 where ``|x| ≤ lambd``.
 
     At ±lambd it is 0, and so is the gradient. NaN stays NaN. (Donoho and Johnstone, "Ideal spatial
     adaptation by wavelet shrinkage", 1994.)
 
     Args:
-        input: any shape; float32, float64, bfloat16 or float16.
+        input: any shape.
         lambd: any number; a negative one lets everything pass.
+        out: what torch's own function is to write into, without a gradient.
 
     Raises:
-        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
         TypeError: ``lambd`` is not a number.
     """
+    if out is not None:
+        return torchs("hardshrink")(input, lambd, out=out)
     return call(hardshrink, input, (lambd,))
 
 
@@ -149,9 +148,6 @@ def exp(input: Tensor) -> Tensor:
     0 at −∞; ∞ at ∞ and wherever the result is too large for its dtype. NaN stays NaN.
 
     Args:
-        input: any shape; float32, float64, bfloat16 or float16.
-
-    Raises:
-        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
+        input: any shape.
     """
     return call(exp, input)

@@ -3,10 +3,22 @@
 Constructors, ``extra_repr`` and ``state_dict`` keys are inherited, so that checkpoints load both
 ways and ``isinstance(module, torch.nn.ReLU)`` holds. Formulas, dtypes and errors are written at the
 functions in ``activations_ext.functional``.
+
+Every other public name of ``torch.nn`` is found here, too; ``functional`` is
+``activations_ext.functional``.
 """
 
+from typing import TYPE_CHECKING, Any
+
+import torch.nn
+
+if TYPE_CHECKING:
+    from torch.nn import *  # noqa: F403 — what is imported below takes its place
+
+from activations_ext import functional  # type: ignore[no-redef]
+from activations_ext.export import prepare_scriptable
 from activations_ext.nn.distributions import LogSoftmax, Softmax, Softmax2d, Softmin
-from activations_ext.nn.dropout import ShiftDropout
+from activations_ext.nn.dropouts import ShiftDropout
 from activations_ext.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
 from activations_ext.nn.rectified import (
     CELU,
@@ -76,4 +88,20 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "functional",
 ]
+
+for _name in __all__:
+    if isinstance(globals()[_name], type):
+        setattr(globals()[_name], "__prepare_scriptable__", prepare_scriptable)  # noqa: B010
+
+
+def __getattr__(name: str) -> Any:
+    """What has no kernel here is torch's own."""
+    if name.startswith("_") or not hasattr(torch.nn, name):
+        raise AttributeError(f"module {__name__!r} and torch.nn have no {name!r}")
+    return getattr(torch.nn, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(torch.nn)})

@@ -30,4 +30,18 @@ inline bool is_plain(const at::Tensor& tensor) {
                                      dtype == at::kBFloat16 || dtype == at::kHalf);
 }
 
+// The operators compute with it, if anything does: what is left is for torch's own functions. A
+// subclass with a __torch_dispatch__, and whether a trace is to hold our operators, is for Python
+// to look at.
+inline bool has_kernel(const at::Tensor& tensor) {
+  if (c10::impl::tls_is_dispatch_key_included(c10::DispatchKey::Tracer)) return false;
+  if (is_plain(tensor)) return true;
+  const auto dtype = tensor.scalar_type();
+  const auto keys = tensor.key_set();
+  return (dtype == at::kFloat || dtype == at::kDouble || dtype == at::kBFloat16 ||
+          dtype == at::kHalf) &&
+         tensor.layout() == at::kStrided && (tensor.is_cpu() || tensor.is_meta()) &&
+         !tensor.is_nested() && !keys.has(c10::DispatchKey::Python);
+}
+
 }  // namespace activations_ext

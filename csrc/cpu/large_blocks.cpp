@@ -4,11 +4,17 @@
 
 #if defined(__linux__)
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <fstream>
 #include <memory>
 #include <mutex>
+#include <string>
+#include <thread>
 #include <vector>
 #endif
 
@@ -38,55 +44,110 @@ Block map_block(size_t size) {
   return {begin + before, size};
 }
 
-// The blocks that wait. At most a quarter of the machine's memory does.
+// A number of bytes in a file of the kernel's; "max" and a missing file are no limit.
+uint64_t limit_in(const std::string& path) {
+  uint64_t bytes = 0;
+  return std::ifstream(path) >> bytes ? bytes : UINT64_MAX;
+}
+
+// What the machine has and the control groups of this process allow.
+uint64_t memory_of_process() {
+  uint64_t least = uint64_t(sysconf(_SC_PHYS_PAGES)) * uint64_t(sysconf(_SC_PAGESIZE));
+  least = std::min(least, limit_in("/sys/fs/cgroup/memory/memory.limit_in_bytes"));  // version 1
+  std::ifstream groups("/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {
+    if (!line.starts_with("0::/")) continue;  // version 2: a path, each part of which has a limit
+    for (std::string path = line.substr(3);; path.resize(path.rfind('/'))) {
+      least = std::min(least, limit_in("/sys/fs/cgroup" + path + "/memory.max"));
+      if (path.find('/') == std::string::npos) break;
+    }
+  }
+  return least;
+}
+
+// The blocks that wait to be used again. Together with those in use they are never more than were
+// in use at once, and alone never more than an eighth of the memory that the process may have.
 class Waiting {
  public:
   // A block that is not much larger, the last one given; nullptr if there is none.
   Block take(size_t size) {
     const std::unique_lock lock(mutex_, std::try_to_lock);
     if (!lock) return {nullptr, 0};
+    ++takes_;
     auto best = blocks_.end();
     for (auto block = blocks_.begin(); block != blocks_.end(); ++block) {
       const bool fits = block->size >= size && block->size <= size + size / 8;
       if (fits && (best == blocks_.end() || block->size <= best->size)) best = block;
     }
-    if (best == blocks_.end()) return {nullptr, 0};
-    const Block taken = *best;
-    blocks_.erase(best);
-    total_ -= taken.size;
+    Block taken = {nullptr, 0};
+    if (best != blocks_.end()) {
+      taken = *best;
+      total_ -= taken.size;
+      blocks_.erase(best);
+    }
+    while (!blocks_.empty() && takes_ - blocks_.front().given > kPassedOver) drop_oldest();
     return taken;
   }
 
   void give(Block block) {
+    used(-int64_t(block.size));
     if (madvise(block.start, block.size, MADV_FREE) == 0) {
       const std::unique_lock lock(mutex_, std::try_to_lock);
       if (lock) {
-        blocks_.push_back(block);
+        blocks_.push_back({block, takes_});
         total_ += block.size;
-        while (total_ > limit_) drop_oldest();
+        const uint64_t spare = uint64_t(std::max<int64_t>(0, most_in_use_ - in_use_));
+        const uint64_t allowed = std::min(spare, limit());
+        while (total_ > allowed) drop_oldest();
         return;
       }
     }
     munmap(block.start, block.size);
   }
 
+  // So many bytes more are in use.
+  void used(int64_t bytes) {
+    const int64_t now = in_use_ += bytes;
+    for (int64_t most = most_in_use_;
+         now > most && !most_in_use_.compare_exchange_weak(most, now);) {
+    }
+  }
+
   void clear() {
-    const std::unique_lock lock(mutex_);
+    std::unique_lock lock(mutex_, std::defer_lock);
+    for (int tries = 0; !lock.try_lock(); ++tries) {
+      if (tries == 1000) return;  // held by a thread that did not come along into this child
+      std::this_thread::yield();
+    }
     while (!blocks_.empty()) drop_oldest();
   }
 
  private:
+  struct WaitingBlock : Block {
+    uint64_t given;  // when `takes_` was this
+  };
+  static constexpr uint64_t kPassedOver = 64;
+
+  uint64_t limit() const {
+    rlimit address_space;
+    uint64_t least = memory_;
+    if (getrlimit(RLIMIT_AS, &address_space) == 0)
+      least = std::min<uint64_t>(least, address_space.rlim_cur);
+    return least / 8;
+  }
+
   void drop_oldest() {
     munmap(blocks_.front().start, blocks_.front().size);
     total_ -= blocks_.front().size;
     blocks_.erase(blocks_.begin());
   }
 
-  // Tensors only try it: in a child of fork() the thread that held it may be gone.
+  // Only ever tried: in a child of fork() the thread that held it may be gone.
   std::mutex mutex_;
-  std::vector<Block> blocks_;  // oldest first
-  size_t total_ = 0;
-  const size_t limit_ = size_t(sysconf(_SC_PHYS_PAGES)) * size_t(sysconf(_SC_PAGESIZE)) / 4;
+  std::vector<WaitingBlock> blocks_;  // oldest first
+  uint64_t total_ = 0, takes_ = 0;
+  std::atomic<int64_t> in_use_ = 0, most_in_use_ = 0;
+  const uint64_t memory_ = memory_of_process();
 };
 
 Waiting& waiting() {
@@ -110,6 +171,7 @@ struct LargeBlocks final : c10::Allocator {
       *block = map_block(size);
     }
     if (block->start == nullptr) return c10::GetCPUAllocator()->allocate(bytes);  // or its error
+    waiting().used(int64_t(block->size));
     c10::profiledCPUMemoryReporter().New(block->start, block->size);
     void* const data = block->start;
     return {data, block.release(), &release, c10::DeviceType::CPU};
@@ -122,7 +184,11 @@ struct LargeBlocks final : c10::Allocator {
 }  // namespace
 
 c10::Allocator* large_blocks() {
-  static LargeBlocks* const blocks = new LargeBlocks;
+  static c10::Allocator* const blocks = []() -> c10::Allocator* {
+    const char* const wanted = std::getenv("ACTIVATIONS_EXT_LARGE_BLOCKS");
+    if (wanted != nullptr && std::string(wanted) == "0") return c10::GetCPUAllocator();
+    return new LargeBlocks;
+  }();
   return blocks;
 }
 

@@ -3,7 +3,8 @@
 // A block of malloc's that is this large is mapped afresh each time, so that each of its pages
 // faults and is cleared by the kernel first: for relu on 128 MiB that is 5 times the work itself.
 // Blocks given back are therefore kept for the next tensor. While they wait they belong to the
-// kernel (MADV_FREE), which takes their pages without a word as soon as memory is short.
+// kernel (MADV_FREE), which takes their pages without a word as soon as memory is short. With
+// ACTIVATIONS_EXT_LARGE_BLOCKS=0 in the environment the memory is torch's own.
 #pragma once
 
 #include <c10/core/Allocator.h>

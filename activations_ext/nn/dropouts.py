@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from activations_ext import functional as F
-from activations_ext.functional.dropout import SERLU_MINIMUM, check_probability
+from activations_ext.functional.dropouts import SERLU_MINIMUM, check_probability
 
 
 class ShiftDropout(torch.nn.Module):

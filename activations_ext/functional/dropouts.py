@@ -6,7 +6,8 @@ import math
 
 from torch import Tensor
 
-from activations_ext._call import call_operator, draw_seed, overridable
+from activations_ext import _torchs
+from activations_ext._call import call_operator, draw_seed, has_kernel, overridable
 
 SERLU_MINIMUM = -1.07862 * 2.90427 / math.e
 """The least value of ``serlu``, −λα/e, to which ``shift_dropout`` drops its units."""
@@ -31,19 +32,20 @@ def shift_dropout(
     depend on the number of threads. (Zhang and Li, arXiv:1807.10117.)
 
     Args:
-        input: any shape; float32, float64, bfloat16 or float16.
+        input: any shape.
         p: the share of units to drop, from 0 to 1.
         minimum: what a dropped unit becomes.
         training: drop at all.
         inplace: write the result over ``input``.
 
     Raises:
-        NotImplementedError: ``input`` has another dtype, or a layout or device without a kernel.
         ValueError: ``p`` is not between 0 and 1.
     """
     check_probability(p)
     if not training or p == 0:
         return input
+    if not has_kernel(input):
+        return _torchs.shift_dropout(input, p, minimum, inplace)
     parameters = (draw_seed(input), p, minimum)
     return call_operator("shift_dropout_with_seed", input, parameters, inplace)
 

@@ -1,0 +1,78 @@
+"""Whether a compiled graph holds our operator or torch's function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from activations_ext import functional as F
+from activations_ext.compiled import FASTER, Choice, in_compiled_graphs
+from helpers import DEFAULT_CASES, Case, assert_same_bits, gradient, run_python, sample
+
+
+def targets(function: Callable[..., Any], *inputs: Tensor) -> str:
+    """What the graph calls."""
+    seen: list[str] = []
+
+    def backend(graph: torch.fx.GraphModule, _: Any) -> Callable[..., Any]:
+        seen.extend(str(node.target) for node in graph.graph.nodes)
+        return graph.forward
+
+    torch._dynamo.reset()
+    torch.compile(function, fullgraph=True, backend=backend)(*inputs)
+    return " ".join(seen)
+
+
+@pytest.mark.parametrize("choice", ["measured", "ours", "torchs"])
+@pytest.mark.parametrize("case", DEFAULT_CASES, ids=str)
+def test_the_graph_holds_what_was_chosen(case: Case, choice: Choice) -> None:
+    x = sample(12).view(3, 4)
+    with in_compiled_graphs(choice):
+        called = targets(case, x)
+        ours = choice == "ours" or (choice == "measured" and case.name in FASTER)
+        assert ("activations_ext" in called) == ours
+        torch._dynamo.reset()
+        compiled = torch.compile(case, fullgraph=True, backend="aot_eager")
+        torch.testing.assert_close(compiled(x), case(x))
+        torch.testing.assert_close(gradient(compiled, x, x.cos()), gradient(case, x, x.cos()))
+
+
+def test_losses_and_rows() -> None:
+    x, t = sample(12).view(3, 4), torch.arange(3)
+    with in_compiled_graphs("torchs"):
+        assert "activations_ext" not in targets(lambda y: F.softmax(y, 1), x)
+        assert "activations_ext" not in targets(F.binary_cross_entropy_with_logits, x, x.sigmoid())
+    # Nothing that is compiled comes near it.
+    with in_compiled_graphs("measured"):
+        assert "activations_ext.row_statistics" in targets(F.cross_entropy, x, t)
+        assert "rrelu_with_seed" in targets(lambda y: F.rrelu(y, training=True), x)
+
+
+def test_another_choice_compiles_anew() -> None:
+    torch._dynamo.reset()
+    compiled = torch.compile(F.mish, fullgraph=True, backend="aot_eager")
+    x = sample(100)
+    with in_compiled_graphs("ours"):
+        assert_same_bits(compiled(x), F.mish(x))
+    with in_compiled_graphs("torchs"):
+        assert_same_bits(compiled(x), torch.nn.functional.mish(x))
+
+
+def test_the_environment_chooses_for_the_process() -> None:
+    program = """
+import torch, sys
+from test_compiled_choice import targets
+from activations_ext import functional as F
+print("activations_ext" in targets(F.relu, torch.ones(3)))
+"""
+    for choice, ours in (("ours", "True"), ("torchs", "False")):
+        assert run_python(program, ACTIVATIONS_EXT_COMPILED=choice).strip() == ours
+
+
+def test_an_unknown_choice_is_refused() -> None:
+    with pytest.raises(ValueError, match="'mine'"), in_compiled_graphs("mine"):  # type: ignore[arg-type]
+        pass
