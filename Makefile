@@ -32,6 +32,7 @@ test: build
 bench: build
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.losses
+	$(BIN)/python -m benchmarks.compiled
 	$(BIN)/python -m benchmarks.accuracy
 
 # mypy wants the environment's torch; the extension itself need not be built.

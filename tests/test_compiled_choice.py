@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from torch import Tensor
 from activations_ext import functional as F
 from activations_ext.compiled import FASTER, Choice, in_compiled_graphs
 from helpers import DEFAULT_CASES, Case, assert_same_bits, gradient, run_python, sample
+
+RESULTS = Path(__file__).resolve().parent.parent / "benchmarks/results"
 
 
 def targets(function: Callable[..., Any], *inputs: Tensor) -> str:
@@ -50,6 +53,16 @@ def test_losses_and_rows() -> None:
     with in_compiled_graphs("measured"):
         assert "activations_ext.row_statistics" in targets(F.cross_entropy, x, t)
         assert "rrelu_with_seed" in targets(lambda y: F.rrelu(y, training=True), x)
+
+
+def test_the_default_is_what_was_measured() -> None:
+    """Ours where neither instruction set has it slower."""
+    chosen = []
+    for path in sorted(RESULTS.glob("compiled-*.md")):
+        rows = [line.split(" | ") for line in path.read_text().splitlines() if " / " in line]
+        chosen.append({row[0].removeprefix("| ") for row in rows if row[-1].startswith("ours")})
+    assert len(chosen) == 2
+    assert set.intersection(*chosen) == FASTER
 
 
 def test_another_choice_compiles_anew() -> None:
