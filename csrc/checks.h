@@ -24,12 +24,15 @@ inline void check_floating_point(const char* name, const char* argument, const a
       "' to be a tensor of float32, float64, bfloat16 or float16, but got ", dtype);
 }
 
-// Sparse, quantized and foreign-device tensors end here: the dispatcher found no kernel for them.
+// Sparse, quantized and foreign-device tensors end here, if an operator is called by its own name:
+// the functions of Python go to torch's own before.
 [[noreturn]] inline void fail_no_kernel(const char* name, const char* argument,
                                         const at::Tensor& tensor) {
   TORCH_CHECK_NOT_IMPLEMENTED(false, name, "(): expected argument '", argument,
-                              "' to be a dense tensor on the CPU, but got layout ", tensor.layout(),
-                              " on device ", tensor.device());
+                              "' to be a tensor that the operator has a kernel for, strided on the "
+                              "CPU, but got layout ",
+                              tensor.layout(), " on device ", tensor.device(),
+                              "; activations_ext.functional.", name, " calls torch's own function");
 }
 
 inline void check_same(const char* name, const at::Tensor& grad_output, const at::Tensor& saved) {
