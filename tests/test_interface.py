@@ -384,3 +384,25 @@ def test_softplus_of_a_beta_that_is_no_sharpness(beta: float) -> None:
     x = torch.tensor([-3.0, -0.5, 0.0, 0.5, 3.0])
     expected = torch_functional.softplus(x, beta)
     torch.testing.assert_close(F.softplus(x, beta), expected, equal_nan=True)
+
+
+def test_a_mode_costs_no_signature_per_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading one takes 50 µs, ten times the rest of the call."""
+
+    class Mode(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            return func(*args, **(kwargs or {}))
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("a signature was read")
+
+    x = sample(10)
+    functions = (F.elu, F.gelu, lambda y: F.softmax(y, 0), lambda y: F.prelu(y, torch.ones(1)))
+    with Mode():
+        for function in functions:
+            function(x)
+        monkeypatch.setattr(inspect, "signature", refuse)
+        for function in functions:
+            function(x)
