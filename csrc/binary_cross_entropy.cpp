@@ -14,9 +14,6 @@ namespace activations_ext {
 namespace {
 
 using at::Tensor;
-using MaybeTensor = std::optional<Tensor>;
-
-Tensor or_undefined(const MaybeTensor& tensor) { return tensor.value_or(Tensor()); }
 
 Tensor call(const Tensor& input, const Tensor& target, const MaybeTensor& weight,
             const MaybeTensor& pos_weight, int64_t reduction) {
@@ -119,26 +116,18 @@ struct BinaryCrossEntropyFunction : torch::autograd::Function<BinaryCrossEntropy
   }
   static variable_list backward(torch::autograd::AutogradContext* context, variable_list grads) {
     const variable_list saved = context->get_saved_variables();
-    const auto maybe = [](const Tensor& tensor) {
-      return tensor.defined() ? MaybeTensor(tensor) : std::nullopt;
-    };
     variable_list result(5);
-    result[0] = call_backward(grads[0], saved[0], saved[1], maybe(saved[2]), maybe(saved[3]),
+    result[0] = call_backward(grads[0], saved[0], saved[1], or_none(saved[2]), or_none(saved[3]),
                               context->saved_data["reduction"].toInt());
     return result;
   }
 };
 
-bool transformed() {
-  const auto modes = c10::impl::tls_local_dispatch_key_set().included_;
-  return modes.has(c10::DispatchKey::FuncTorchDynamicLayerFrontMode) ||
-         modes.has(c10::DispatchKey::FuncTorchDynamicLayerBackMode);
-}
-
 Tensor autograd_forward(const Tensor& input, const Tensor& target, const MaybeTensor& weight,
                         const MaybeTensor& pos_weight, int64_t reduction) {
   const Tensor w = or_undefined(weight), p = or_undefined(pos_weight);
-  if (transformed() || torch::autograd::isFwGradDefined(input) || is_differentiated(target, w, p))
+  if (is_transformed() || torch::autograd::isFwGradDefined(input) ||
+      is_differentiated(target, w, p))
     return composite(input, target, weight, pos_weight, reduction);
   if (torch::autograd::compute_requires_grad(input))
     return BinaryCrossEntropyFunction::apply(input, target, weight, pos_weight, reduction);
@@ -149,7 +138,7 @@ Tensor autograd_forward(const Tensor& input, const Tensor& target, const MaybeTe
 Tensor autograd_backward(const Tensor& grad_output, const Tensor& input, const Tensor& target,
                          const MaybeTensor& weight, const MaybeTensor& pos_weight,
                          int64_t reduction) {
-  if (transformed() || is_differentiated(grad_output, input))
+  if (is_transformed() || is_differentiated(grad_output, input))
     return composite_backward(grad_output, input, target, weight, pos_weight, reduction);
   at::AutoDispatchBelowADInplaceOrView below;
   return call_backward(grad_output, input, target, weight, pos_weight, reduction);

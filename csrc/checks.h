@@ -15,13 +15,18 @@
 
 namespace activations_ext {
 
+// The dtypes that have kernels.
+inline bool has_kernels(at::ScalarType dtype) {
+  return dtype == at::kFloat || dtype == at::kDouble || dtype == at::kBFloat16 ||
+         dtype == at::kHalf;
+}
+
 // torch raises NotImplementedError for integers and complex numbers too, where it has no kernel.
 inline void check_floating_point(const char* name, const char* argument, const at::Tensor& tensor) {
   const auto dtype = tensor.scalar_type();
-  TORCH_CHECK_NOT_IMPLEMENTED(
-      dtype == at::kFloat || dtype == at::kDouble || dtype == at::kBFloat16 || dtype == at::kHalf,
-      name, "(): expected argument '", argument,
-      "' to be a tensor of float32, float64, bfloat16 or float16, but got ", dtype);
+  TORCH_CHECK_NOT_IMPLEMENTED(has_kernels(dtype), name, "(): expected argument '", argument,
+                              "' to be a tensor of float32, float64, bfloat16 or float16, but got ",
+                              dtype);
 }
 
 // Sparse, quantized and foreign-device tensors end here, if an operator is called by its own name:

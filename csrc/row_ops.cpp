@@ -74,16 +74,10 @@ Tensor torchs(const Tensor& input, int64_t dim) {
 
 // --- CPU and Meta -------------------------------------------------------------------------------
 
-bool has_kernel(const Tensor& tensor) {
-  const auto dtype = tensor.scalar_type();
-  return dtype == at::kFloat || dtype == at::kDouble || dtype == at::kBFloat16 ||
-         dtype == at::kHalf;
-}
-
 template <bool kLogarithm>
 Tensor cpu_forward(const Tensor& input, int64_t dim) {
   dim = at::maybe_wrap_dim(dim, input.dim());
-  if (!has_kernel(input)) return torchs<kLogarithm>(input, dim);
+  if (!has_kernels(input.scalar_type())) return torchs<kLogarithm>(input, dim);
   return cpu::run_softmax(input, dim, kLogarithm);
 }
 
@@ -91,7 +85,8 @@ template <bool kLogarithm>
 Tensor cpu_backward(const Tensor& grad_output, const Tensor& result, int64_t dim) {
   check_same(kName<kLogarithm>, grad_output, result);
   dim = at::maybe_wrap_dim(dim, result.dim());
-  if (!has_kernel(result)) return composite_backward<kLogarithm>(grad_output, result, dim);
+  if (!has_kernels(result.scalar_type()))
+    return composite_backward<kLogarithm>(grad_output, result, dim);
   return cpu::run_softmax_gradient(grad_output, result, dim, kLogarithm);
 }
 

@@ -20,10 +20,7 @@ namespace activations_ext {
 namespace {
 
 using at::Tensor;
-using MaybeTensor = std::optional<Tensor>;
 using Statistics = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
-
-Tensor or_undefined(const MaybeTensor& tensor) { return tensor.value_or(Tensor()); }
 
 Statistics call(const Tensor& logits, int64_t dim, const MaybeTensor& target,
                 const MaybeTensor& weight, int64_t ignore_index, double softcap, bool expected,
@@ -243,9 +240,6 @@ struct RowStatisticsFunction : torch::autograd::Function<RowStatisticsFunction> 
 
   static variable_list backward(torch::autograd::AutogradContext* context, variable_list grads) {
     const variable_list saved = context->get_saved_variables();
-    const auto maybe = [](const Tensor& tensor) {
-      return tensor.defined() ? MaybeTensor(tensor) : std::nullopt;
-    };
     const int64_t dim = context->saved_data["dim"].toInt();
     const int64_t ignore_index = context->saved_data["ignore_index"].toInt();
     const double softcap = context->saved_data["softcap"].toDouble();
@@ -260,9 +254,9 @@ struct RowStatisticsFunction : torch::autograd::Function<RowStatisticsFunction> 
     }
     if (!context->needs_input_grad(0)) return result;
     const auto gradient = [&](auto of, const Tensor& logits, auto... more) {
-      return of(maybe(grads[1]), maybe(grads[2]), maybe(grads[3]), maybe(grads[4]), logits, dim,
-                maybe(saved[1]), maybe(saved[2]), ignore_index, softcap, saved[3], saved[4],
-                MaybeTensor(saved[5]), more...);
+      return of(or_none(grads[1]), or_none(grads[2]), or_none(grads[3]), or_none(grads[4]), logits,
+                dim, or_none(saved[1]), or_none(saved[2]), ignore_index, softcap, saved[3],
+                saved[4], MaybeTensor(saved[5]), more...);
     };
     // A gradient that will be differentiated reads the logits once more.
     if (context->saved_data["overwrite"].toBool() && is_plain(saved[0]) && nothing_intercepts() &&
@@ -280,10 +274,7 @@ Statistics autograd_forward(const Tensor& logits, int64_t dim, const MaybeTensor
                             const MaybeTensor& weight, int64_t ignore_index, double softcap,
                             bool expected, bool overwrite) {
   const Tensor weights = or_undefined(weight);
-  const auto modes = c10::impl::tls_local_dispatch_key_set().included_;
-  const bool transformed = modes.has(c10::DispatchKey::FuncTorchDynamicLayerFrontMode) ||
-                           modes.has(c10::DispatchKey::FuncTorchDynamicLayerBackMode);
-  if (transformed || torch::autograd::isFwGradDefined(logits) ||
+  if (is_transformed() || torch::autograd::isFwGradDefined(logits) ||
       torch::autograd::isFwGradDefined(weights))
     return composite(logits, dim, target, weight, ignore_index, softcap, expected, overwrite);
   if (!torch::autograd::compute_requires_grad(logits, weights)) {

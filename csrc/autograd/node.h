@@ -2,11 +2,13 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/autograd/VariableTypeUtils.h>
 #include <torch/csrc/dynamo/compiled_autograd.h>
 
 #include <array>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -113,6 +115,20 @@ template <class... Tensors>
 bool is_differentiated(const Tensors&... tensors) {
   return torch::autograd::compute_requires_grad(tensors...) ||
          (torch::autograd::isFwGradDefined(tensors) || ...);
+}
+
+// An argument that may be missing, as the schema has it and as a saved variable.
+using MaybeTensor = std::optional<at::Tensor>;
+inline at::Tensor or_undefined(const MaybeTensor& tensor) { return tensor.value_or(at::Tensor()); }
+inline MaybeTensor or_none(const at::Tensor& tensor) {
+  return tensor.defined() ? MaybeTensor(tensor) : std::nullopt;
+}
+
+// Within torch.func's grad, jvp or vmap, which differentiate torch's operators only.
+inline bool is_transformed() {
+  const auto modes = c10::impl::tls_local_dispatch_key_set().included_;
+  return modes.has(c10::DispatchKey::FuncTorchDynamicLayerFrontMode) ||
+         modes.has(c10::DispatchKey::FuncTorchDynamicLayerBackMode);
 }
 
 }  // namespace activations_ext

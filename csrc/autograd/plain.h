@@ -5,6 +5,8 @@
 #include <ATen/record_function.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 
+#include "../checks.h"
+
 namespace activations_ext {
 
 // No dispatch mode, functorch transform, autocast, tracer, inference mode or profiler is active on
@@ -25,9 +27,7 @@ inline bool is_plain_memory(const at::Tensor& tensor) {
 
 // The same of a dtype with kernels.
 inline bool is_plain(const at::Tensor& tensor) {
-  const auto dtype = tensor.scalar_type();
-  return is_plain_memory(tensor) && (dtype == at::kFloat || dtype == at::kDouble ||
-                                     dtype == at::kBFloat16 || dtype == at::kHalf);
+  return is_plain_memory(tensor) && has_kernels(tensor.scalar_type());
 }
 
 // The operators compute with it, if anything does: what is left is for torch's own functions. A
@@ -36,12 +36,9 @@ inline bool is_plain(const at::Tensor& tensor) {
 inline bool has_kernel(const at::Tensor& tensor) {
   if (c10::impl::tls_is_dispatch_key_included(c10::DispatchKey::Tracer)) return false;
   if (is_plain(tensor)) return true;
-  const auto dtype = tensor.scalar_type();
-  const auto keys = tensor.key_set();
-  return (dtype == at::kFloat || dtype == at::kDouble || dtype == at::kBFloat16 ||
-          dtype == at::kHalf) &&
-         tensor.layout() == at::kStrided && (tensor.is_cpu() || tensor.is_meta()) &&
-         !tensor.is_nested() && !keys.has(c10::DispatchKey::Python);
+  return has_kernels(tensor.scalar_type()) && tensor.layout() == at::kStrided &&
+         (tensor.is_cpu() || tensor.is_meta()) && !tensor.is_nested() &&
+         !tensor.key_set().has(c10::DispatchKey::Python);
 }
 
 }  // namespace activations_ext
