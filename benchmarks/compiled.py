@@ -6,23 +6,18 @@ python -m benchmarks.compiled [--seconds 0.5] [--out DIR]
 
 from __future__ import annotations
 
-import argparse
-import os
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from rich.progress import track
 from torch import Tensor
 
 import activations_ext.functional as F
-from activations_ext import cpu_capability
 from activations_ext.compiled import Choice, in_compiled_graphs
 from activations_ext.registry import ACTIVATIONS
+from benchmarks import tables
 from benchmarks.timing import Contender, interleaved
 
-RESULTS = Path(__file__).resolve().parent / "results"
 SHAPE = (2048, 2048)
 CHOICES: tuple[Choice, ...] = ("ours", "torchs")
 Function = Callable[[Tensor], Tensor]
@@ -63,11 +58,10 @@ def times(function: Function, x: Tensor, seconds: float) -> dict[Choice, float]:
 
 def table(seconds: float) -> str:
     x, b = torch.randn(SHAPE), torch.randn(SHAPE[1])
-    machine = f"{cpu_capability()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     lines = [
-        f"# In compiled graphs\n\n{machine}, float32, {SHAPE[0]} × {SHAPE[1]}. Milliseconds around "
-        "our operator / around torch's function,\nwhich Inductor fuses. *Ours* where ours is no "
-        "slower in each.\n",
+        f"# In compiled graphs\n\n{tables.machine()}, float32, {SHAPE[0]} × {SHAPE[1]}. "
+        "Milliseconds around our operator / around torch's function,\nwhich Inductor fuses. *Ours* "
+        "where ours is no slower in each.\n",
         "| function | alone | 2·x + b, f, ·x | chain, forward+backward | holds |",
         "| --- | ---: | ---: | ---: | --- |",
     ]
@@ -87,18 +81,5 @@ def table(seconds: float) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--seconds", type=float, default=0.5, help="for each measurement")
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    arguments = parser.parse_args()
-    # Inductor's cache does not tell one ATEN_CPU_CAPABILITY from another (torch 2.13).
-    with tempfile.TemporaryDirectory(prefix="inductor-") as cache:
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
-        text = table(arguments.seconds)
-    print(text)
-    (arguments.out / f"compiled-{cpu_capability().lower()}.md").write_text(text)
-
-
 if __name__ == "__main__":
-    main()
+    tables.write("compiled", table, seconds=0.5, description=__doc__ or "")

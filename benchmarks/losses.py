@@ -6,21 +6,16 @@ python -m benchmarks.losses [--seconds 2] [--out DIR]
 
 from __future__ import annotations
 
-import argparse
-import os
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 import torch.nn.functional as reference
 from torch import Tensor
 
-from activations_ext import cpu_capability
 from activations_ext import functional as F
+from benchmarks import tables
 from benchmarks.timing import Contender, interleaved
 
-RESULTS = Path(__file__).resolve().parent / "results"
 SHAPES = ((2048, 32_000), (1024, 128_256), (4096, 1000), (8192, 10), (128, 10))
 DTYPES = (torch.float32, torch.bfloat16)
 Compute = Callable[[Tensor], Tensor]
@@ -103,10 +98,9 @@ def rows() -> list[tuple[str, tuple[int, ...], torch.dtype]]:
 
 
 def table(seconds: float) -> str:
-    machine = f"{cpu_capability()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     ratios = [f"{column} / ours" for column in COLUMNS[1:]]
     lines = [
-        f"# Losses and softmax\n\n{machine}. Medians in milliseconds; ratios to ours.\n",
+        f"# Losses and softmax\n\n{tables.machine()}. Medians in milliseconds; ratios to ours.\n",
         f"| function | input | dtype | pass | {' | '.join((*COLUMNS, *ratios))} |",
         f"| --- | --- | --- | --- |{' ---: |' * (len(COLUMNS) + len(ratios))}",
     ]
@@ -114,19 +108,5 @@ def table(seconds: float) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--seconds", type=float, default=2.0, help="for each row of the table")
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    arguments = parser.parse_args()
-    # Inductor's cache does not tell one ATEN_CPU_CAPABILITY from another (torch 2.13): what was
-    # compiled for AVX-512 and is found again on AVX2 ends the process.
-    with tempfile.TemporaryDirectory(prefix="inductor-") as cache:
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
-        text = table(arguments.seconds)
-    print(text)
-    (arguments.out / f"losses-{cpu_capability().lower()}.md").write_text(text)
-
-
 if __name__ == "__main__":
-    main()
+    tables.write("losses", table, seconds=2.0, description=__doc__ or "")

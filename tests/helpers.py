@@ -208,3 +208,12 @@ def run_python(code: str, *arguments: str, **environment: str) -> str:
     )
     assert process.returncode == 0, f"exit status {process.returncode}\n{process.stderr[-3000:]}"
     return process.stdout
+
+
+def results_by_capability(code: str, directory: Path) -> list[list[Tensor]]:
+    """What ``code`` saves under ``sys.argv[1]``, on each instruction set of this processor."""
+    results = []
+    for capability in CAPABILITIES:
+        run_python(code, str(directory / capability), ATEN_CPU_CAPABILITY=capability)
+        results.append(list(torch.load(directory / capability)))
+    return results

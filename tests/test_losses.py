@@ -18,7 +18,7 @@ from torch.testing._internal.common_modules import module_db
 
 from activations_ext import functional as F
 from activations_ext import nn
-from helpers import CAPABILITIES, DTYPES, assert_same_bits, run_python, sample
+from helpers import DTYPES, assert_same_bits, results_by_capability, sample
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 binary = F.binary_cross_entropy_with_logits
@@ -296,9 +296,6 @@ torch.save(results, sys.argv[1])
 
 
 def test_instruction_sets_agree(tmp_path: Any) -> None:
-    results = []
-    for capability in CAPABILITIES:
-        run_python(CAPABILITY, str(tmp_path / capability), ATEN_CPU_CAPABILITY=capability)
-        results.append(torch.load(tmp_path / capability))
+    results = results_by_capability(CAPABILITY, tmp_path)
     for other in results[1:]:
         torch.testing.assert_close(other, results[0], rtol=1e-5, atol=1e-6)

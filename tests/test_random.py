@@ -13,7 +13,7 @@ from torch.autograd import gradcheck
 from torch.utils.checkpoint import checkpoint
 
 from activations_ext import functional as F
-from helpers import CAPABILITIES, DTYPES, run_python, sample
+from helpers import DTYPES, results_by_capability, sample
 
 LOWER, UPPER = 1 / 8, 1 / 3
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -244,10 +244,7 @@ torch.save(results, sys.argv[1])
 
 def test_instruction_sets_draw_the_same_numbers(tmp_path: Path) -> None:
     """Each element's result is the same but for a product that may or may not be fused."""
-    results = []
-    for capability in CAPABILITIES:
-        run_python(CAPABILITY, str(tmp_path / capability), ATEN_CPU_CAPABILITY=capability)
-        results.append(torch.load(tmp_path / capability))
+    results = results_by_capability(CAPABILITY, tmp_path)
     for other in results[1:]:
         for ours, theirs in zip(results[0], other, strict=True):
             eps = torch.finfo(ours.dtype).eps

@@ -15,7 +15,7 @@ from torch.testing._internal.common_methods_invocations import op_db
 
 from activations_ext import functional as F
 from activations_ext import nn
-from helpers import CAPABILITIES, DTYPES, assert_same_bits, run_python, sample
+from helpers import DTYPES, assert_same_bits, results_by_capability, sample
 
 NAMES = ("softmax", "log_softmax", "softmin")
 every_name = pytest.mark.parametrize("name", NAMES)
@@ -363,9 +363,6 @@ torch.save(results, sys.argv[1])
 
 
 def test_instruction_sets_agree(tmp_path: Any) -> None:
-    results = []
-    for capability in CAPABILITIES:
-        run_python(CAPABILITY, str(tmp_path / capability), ATEN_CPU_CAPABILITY=capability)
-        results.append(torch.load(tmp_path / capability))
+    results = results_by_capability(CAPABILITY, tmp_path)
     for other in results[1:]:
         torch.testing.assert_close(other, results[0], rtol=1e-5, atol=1e-6)
