@@ -267,6 +267,7 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
   });
   module.def("supported_capabilities", &supported_capabilities);
   module.def("empty_cache", &cpu::empty_cache);
+  cpu::large_blocks();
 }
 
 }  // namespace activations_ext

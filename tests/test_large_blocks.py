@@ -175,12 +175,14 @@ import activations_ext
 from activations_ext import functional as F
 torch.set_num_threads(1)
 x, stop = torch.ones(2**23), threading.Event()
+F.relu(x[:8])  # torch finds the operator under a lock of its own
 def work():
     while not stop.is_set():
         F.relu(x)
 threads = [threading.Thread(target=work) for _ in range(2)]
 for thread in threads:
     thread.start()
+statuses = []
 for _ in range(20):
     child = os.fork()
     if child == 0:
@@ -188,10 +190,11 @@ for _ in range(20):
         F.relu(x)
         activations_ext.empty_cache()
         os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
+    statuses.append(os.waitpid(child, 0)[1])
 stop.set()
 for thread in threads:
     thread.join()
-print("done")
+print(set(statuses))
 """
-    assert run_python(program).strip() == "done"
+    for _ in range(5):  # it is the first fork of a process that may meet what is half made
+        assert run_python(program).strip() == "{0}"

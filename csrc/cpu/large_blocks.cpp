@@ -187,6 +187,7 @@ c10::Allocator* large_blocks() {
   static c10::Allocator* const blocks = []() -> c10::Allocator* {
     const char* const wanted = std::getenv("ACTIVATIONS_EXT_LARGE_BLOCKS");
     if (wanted != nullptr && std::string(wanted) == "0") return c10::GetCPUAllocator();
+    waiting();  // made here, as the header says
     return new LargeBlocks;
   }();
   return blocks;

@@ -14,6 +14,8 @@ namespace activations_ext::cpu {
 // From here on glibc's malloc maps every block afresh, and a tensor does not fit the cache besides.
 constexpr int64_t kLargeBytes = int64_t{32} << 20;
 
+// The first call, which the module makes as it is loaded, makes all that later ones share: a child
+// forked while a thread is making it would wait for that thread for ever.
 c10::Allocator* large_blocks();
 
 // Returns the blocks that wait to the system at once.
