@@ -83,7 +83,9 @@ class Case:
             return torch.nn.functional.relu6(input + 3) / 6
         if self.name == "celu":
             (alpha,) = self.parameters
-            return torch.where(input > 0, input, alpha * torch.expm1(input.clamp(max=0) / alpha))
+            # clamp's derivative at its bound is 1 up to torch 2.13 and 0 from 2.14 on
+            below = torch.where(input > 0, 0.0, input)
+            return torch.where(input > 0, input, alpha * torch.expm1(below / alpha))
         return self.reference(input)
 
     def operator(self, suffix: str = "") -> Any:

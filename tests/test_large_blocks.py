@@ -138,13 +138,14 @@ def test_an_address_space_that_is_limited_is_left_to_others() -> None:
 import resource, torch
 from activations_ext import functional as F
 from test_memory import status
-x = torch.ones(2**26)  # 256 MiB
-F.relu(x[:2**23])
-room = status("VmSize") + 1200 * 2**20
+F.relu(torch.ones(2**23))  # starts the threads
+size = status("VmSize") // 4  # torch with CUDA takes gigabytes of addresses by itself
+x = torch.ones(size // 4)
+room = status("VmSize") + 4 * size  # an eighth of it is one result and a bit
 resource.setrlimit(resource.RLIMIT_AS, (room, resource.RLIM_INFINITY))
 results = [F.relu(x), F.relu(x)]
 del results
-y = torch.ones(2**27 + 2**26)  # 768 MiB; half a gigabyte may not wait
+y = torch.empty(11 * size // 16)  # 2.75 times the size: two results may not wait
 print("done")
 """
     assert run_python(program).strip() == "done"
