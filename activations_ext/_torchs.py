@@ -38,7 +38,9 @@ def shift_dropout(input: Tensor, p: float, minimum: float, inplace: bool = False
 _OTHERS: dict[str, Callable[..., Tensor]] = {
     "exp": torch.exp,
     "gelu_tanh": gelu_tanh,
+    "logsumexp": torch.logsumexp,
     "serlu": serlu,
+    "shift_dropout": shift_dropout,
     "sigmoid": torch.sigmoid,
     "squared_relu": squared_relu,
     "tanh": torch.tanh,

@@ -3,10 +3,13 @@ that it loads where this package is not installed, and other runtimes know what 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
+
+from activations_ext._torchs import torchs
 
 _keep = False
 
@@ -62,3 +65,14 @@ def prepare_scriptable(module: torch.nn.Module) -> torch.nn.Module:
     twin = own.__new__(own)
     twin.__dict__ = module.__dict__
     return twin
+
+
+def script_as_torchs(functions: Iterable[Callable[..., Any]]) -> None:
+    """Show torch.jit.script torch's functions, or formulas of what torch lacks, in their place."""
+    for function in functions:
+        own = torchs(function.__name__)
+        builtin = torch.jit._builtins._find_builtin(own)
+        if builtin is not None:  # "aten::gelu", which has no source to compile
+            torch.jit._builtins._register_builtin(function, builtin)
+        else:
+            function.__prepare_scriptable__ = lambda own=own: own  # type: ignore[attr-defined]

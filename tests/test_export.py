@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +81,40 @@ def test_trace_and_script(name: str) -> None:
     traced = torch.jit.trace(ours, (x,))
     assert "activations_ext::" not in str(traced.inlined_graph)
     torch.testing.assert_close(traced(x), ours(x))
-    if name in OURS:
-        return
     scripted = torch.jit.script(torch.nn.Sequential(torch.nn.Identity(), ours))
     assert "activations_ext::" not in str(scripted.inlined_graph)
     torch.testing.assert_close(scripted(x), ours(x))
+
+
+def rectified(x: Tensor) -> Tensor:
+    x = F.relu(x) + F.relu_(x + 1) + F.relu6(x, inplace=False) + F.leaky_relu(x, 0.2)
+    x = F.prelu(x, x[0, :1]) + F.rrelu(x, 0.1, 0.3, False) + F.elu(x, 0.5) + F.elu_(-x)
+    x = F.selu(x) + F.celu(x, alpha=2.0) + F.hardtanh(x, -2.0, 2.0) + F.threshold(x, 0.1, 0.2)
+    return F.serlu(x) + F.squared_relu(x)
+
+
+def smooth(x: Tensor) -> Tensor:
+    x = F.sigmoid(x) + F.tanh(x) + F.logsigmoid(x) + F.hardsigmoid(x) + F.softsign(x)
+    x = F.tanhshrink(x) + F.softplus(x, 2.0, 10.0) + F.gelu(x) + F.gelu(x, approximate="tanh")
+    x = F.gelu_tanh(x) + F.silu(x) + F.mish(x) + F.hardswish(x) + F.softshrink(x, 0.3)
+    return F.hardshrink(x) + F.exp(x)
+
+
+def losses(x: Tensor) -> Tensor:
+    target = torch.arange(5) % 4
+    loss = F.cross_entropy(x, target, label_smoothing=0.1)
+    loss = loss + F.nll_loss(F.log_softmax(x, 1), target, ignore_index=2)
+    loss = loss + F.binary_cross_entropy_with_logits(x, F.softmax(x, 0))
+    return loss + F.logsumexp(F.softmin(x, dim=1), 0) + F.linear(x, x).mean()
+
+
+@pytest.mark.parametrize("function", [rectified, smooth, losses])
+def test_functions_are_scripted_as_torchs(function: Callable[[Tensor], Tensor]) -> None:
+    scripted, x = torch.jit.script(function), sample(20).view(5, 4)
+    graph = str(scripted.inlined_graph)
+    assert "activations_ext::" not in graph
+    assert "aten::" in graph
+    torch.testing.assert_close(scripted(x), function(x))
 
 
 def test_the_switch_keeps_our_operators() -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch.nn.functional import *  # noqa: F403 — what is imported below takes its place
 
 
+from activations_ext.export import script_as_torchs
 from activations_ext.functional.binary import binary_cross_entropy_with_logits
 from activations_ext.functional.distributions import log_softmax, logsumexp, softmax, softmin
 from activations_ext.functional.dropouts import SERLU_MINIMUM, shift_dropout
@@ -113,6 +114,8 @@ __all__ = [
     "threshold",
     "threshold_",
 ]
+
+script_as_torchs(value for name in __all__ if callable(value := globals()[name]))
 
 
 def __getattr__(name: str) -> Any:
