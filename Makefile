@@ -7,7 +7,7 @@
 # The first of them makes a virtual environment, installs torch and the tools, and compiles.
 # Variables, to be given behind `make`:
 #   PYTHON=python3.12     the interpreter to start from
-#   TORCH=torch==2.12.0   another torch; on Linux, PyPI's brings some gigabytes of CUDA, and
+#   TORCH=torch==2.14.1   another torch; on Linux, PyPI's brings some gigabytes of CUDA, and
 #                         PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu TORCH=torch==2.13.0+cpu
 #                         takes the build without
 #   DATA=directory        images for the demo: MNIST's file format, or CIFAR-10's Python batches

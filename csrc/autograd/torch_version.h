@@ -1,5 +1,6 @@
 // What differs between torch versions, and nothing else: nodes are held by std::shared_ptr up to
-// 2.12 and by c10::intrusive_ptr from 2.13 on.
+// 2.12, which is no longer tested (2.11 compiles, and computes the same numbers), and by
+// c10::intrusive_ptr from 2.13 on.
 #pragma once
 
 #include <torch/csrc/autograd/edge.h>
