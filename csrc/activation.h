@@ -74,4 +74,15 @@ constexpr bool saves_result_in_place(const A& activation) {
   return kFromResult<A>;
 }
 
+// Value and slope as the sweeps ask for them. A number type may have overloads for an activation
+// that it computes faster in another way (cpu/avx512/).
+template <class A, class T>
+constexpr T value_of(const A& activation, T x) {
+  return activation.value(x);
+}
+template <class A, class T>
+constexpr T slope_of(const A& activation, T x) {
+  return activation.slope(x);
+}
+
 }  // namespace activations_ext

@@ -18,32 +18,6 @@ constexpr T polynomial(T x, double c0, C... higher) {
   }
 }
 
-// A function by polynomials, one on each of up to sixteen pieces of 0 ≤ x < limit or, with a
-// SignedTable, up to 32 of |x| < limit, which are `width` = 2ᵏ wide; far() is its value beyond. The
-// rows are the pieces' centres, then the coefficients. Centres are chosen so that the constant is
-// almost a float: the result is little worse than rounded once. With a factor it is that times the
-// function, and far() has it, too.
-template <class T, std::size_t kRows, std::size_t kPieces, class Far>
-constexpr T piecewise(const float (&rows)[kRows][kPieces], double width, double limit, T x, Far far,
-                      T factor = T(1.0)) {
-  // The highest bits of this sum's mantissa count the pieces: four from 0 on, or five from −16.
-  constexpr bool kSigned = kPieces == 32;
-  constexpr int kLowest = kSigned ? 18 : 19;
-  const double origin = (kSigned ? 48.0 : 16.0) * width;
-  const T piece = x + T(origin);
-  const T h = x - lookup<kLowest>(rows[0], piece);
-  T result = lookup<kLowest>(rows[kRows - 1], piece);
-  for (std::size_t row = kRows - 2; row > 0; --row)
-    result = madd(result, h, lookup<kLowest>(rows[row], piece));
-  result = factor * result;
-  // Few numbers are that large: mostly a whole vector has none. `piece` is compared, not x, as a
-  // number just below the limit is rounded up to what counts as the next piece.
-  const T end = kSigned ? abs(piece - T(origin)) : piece;
-  const auto is_far = end >= T(kSigned ? limit : origin + limit);
-  if (any(is_far)) result = where(is_far, far(), result);
-  return result;
-}
-
 // A sum of two numbers, the second smaller than the last place of the first.
 template <class T>
 struct Pair {
@@ -90,45 +64,51 @@ constexpr Pair<T> ordered_sum(T a, T b) {
 
 // --- exponentials -----------------------------------------------------------------------------
 
-// x = n·ln 2 + r with integral n and |r| ≤ ln 2 / 2.
+// The nearest integer n to a number is left in the last bits of their sum with 1.5·2²³, which has
+// no bits for a fraction. 127 more, and those bits are the exponent of 2ⁿ (power_of_two in
+// numbers.h).
+constexpr double kShift = 12582912.0 + 127.0;
+
+// x = n·ln 2 + r with integral n and |r| ≤ ln 2 / 2; shifted = n + kShift.
 template <class T>
 struct Reduced {
-  T n, r;
+  T shifted, n, r;
 };
 
 template <class T>
 constexpr Reduced<T> reduce(T x) {
-  // Adding 1.5·2²³ leaves no bits for a fraction: the sum is rounded to an integer.
-  const T shift = T(12582912.0);
-  const T n = madd(x, T(1.44269504088896341), shift) - shift;
+  const T shifted = madd(x, T(1.44269504088896341), T(kShift));
+  const T n = shifted - T(kShift);
   // The first part of ln 2 has 9 bits, so that its product with n is exact even without an fma.
-  return {n, madd(n, T(2.12194440e-4), madd(n, T(-0.693359375), x))};
+  return {shifted, n, madd(n, T(2.12194440e-4), madd(n, T(-0.693359375), x))};
 }
 
 template <class T>
 constexpr Reduced<T> reduce(Pair<T> x) {
-  const T shift = T(12582912.0);
-  const T n = madd(x.high, T(1.44269504088896341), shift) - shift;
-  return {n, madd(n, T(-0.693359375), x.high) + madd(n, T(2.12194440e-4), x.low)};
+  const T shifted = madd(x.high, T(1.44269504088896341), T(kShift));
+  const T n = shifted - T(kShift);
+  return {shifted, n, madd(n, T(-0.693359375), x.high) + madd(n, T(2.12194440e-4), x.low)};
 }
 
 // x = n·(width·ln 2) + remainder and r = remainder/width: reduced before the division, whose
 // rounding would be a relative error of the exponential.
 template <class T>
 struct Stretched {
-  T n, r, remainder;
+  Reduced<T> reduced;
+  T remainder;
 
-  constexpr Stretched(T x, double width) {
-    const double bound = 89.0 * std::fabs(width);
+  // For x up to bound·|width| in size; what is beyond counts as if it were there.
+  constexpr Stretched(T x, double width, double bound) {
+    const double end = bound * std::fabs(width);
     // Narrower than any normal number it would have an infinite inverse.
     const double inverse = 1.0 / std::copysign(std::fmax(std::fabs(width), 0x1p-126), width);
     const double period = 0.693147180559945309 * width;
     const double high = std::bit_cast<float>(std::bit_cast<uint32_t>(float(period)) & 0xffff8000u);
-    const T clamped = at_most(at_least(x, -bound), bound);
-    const T shift = T(12582912.0);
-    n = madd(clamped, T(1.44269504088896341 * inverse), shift) - shift;
+    const T clamped = at_most(at_least(x, -end), end);
+    const T shifted = madd(clamped, T(1.44269504088896341 * inverse), T(kShift));
+    const T n = shifted - T(kShift);
     remainder = madd(n, T(high - period), madd(n, T(-high), clamped));
-    r = remainder * T(inverse);
+    reduced = {shifted, n, remainder * T(inverse)};
   }
 };
 
@@ -144,40 +124,54 @@ constexpr T growth(T r) {
   return madd(expm1_tail(r) * r, r, r);
 }
 
-// factor·2ⁿeʳ, rounded once into the subnormal numbers: the product does not suffer from the
-// exponential being subnormal.
+// factor·eʳ
 template <class T>
-constexpr T exp_times(T factor, Reduced<T> x) {
-  return scale_by_power_of_two(madd(factor, growth(x.r), factor), x.n);
+constexpr T grown(T factor, T r) {
+  return madd(factor, growth(r), factor);
 }
-
-// factor·eˣ. The exponent is cut off at 89, where float has reached infinity, and at −160, where it
-// has reached 0 even times a factor of 10²⁴.
-template <class T>
-constexpr T exp_times(T factor, T x) {
-  if constexpr (kIsFloat<T>) {
-    return exp_times(factor, reduce(at_most(at_least(x, -160.0), 89.0)));
-  } else {
-    return factor * library_exp(x);
-  }
-}
-
-// factor·e^(high + low) for −160 ≤ high ≤ 89
-template <class T>
-constexpr T exp_times(T factor, Pair<T> x) {
-  if constexpr (kIsFloat<T>) {
-    return exp_times(factor, reduce(x));
-  } else {
-    return factor * library_exp(sum(x));
-  }
-}
-
 // The same for a factor of twice the precision: little more than the last rounding is left.
 template <class T>
-constexpr T exp_times(Pair<T> factor, Pair<T> x) {
-  const auto [n, r] = reduce(x);
+constexpr T grown(Pair<T> factor, T r) {
   // factor.low·growth is left out: a fifth of an ULP at most.
-  return scale_by_power_of_two(factor.high + madd(factor.high, growth(r), factor.low), n);
+  return factor.high + madd(factor.high, growth(r), factor.low);
+}
+
+// x·2ⁿ for −127 ≤ n ≤ 127, of which 2⁻¹²⁷ counts as 0
+template <class T>
+constexpr T scaled_within(T x, Reduced<T> by) {
+  if constexpr (kScalesAtOnce<T>) return scale_by_power_of_two(x, by.n);
+  return x * power_of_two(by.shifted);
+}
+
+// The exponents beyond are cut off: 89, where float has reached infinity, and −160, where it has
+// reached 0 even times a factor of 10²⁴. Pairs have to be within.
+template <class T>
+constexpr T cut_off(T x) {
+  return at_most(at_least(x, -160.0), 89.0);
+}
+template <class T>
+constexpr Pair<T> cut_off(Pair<T> x) {
+  return x;
+}
+
+// factor·eˣ, rounded once into the subnormal numbers: the product does not suffer from the
+// exponential being subnormal. Factor and exponent are numbers or pairs.
+template <class Factor, class X>
+constexpr auto exp_times(Factor factor, X x) {
+  using T = decltype(high_part(x));
+  if constexpr (kIsFloat<T>) {
+    // Few exponents leave the range of 2ⁿ; mostly a whole vector has none.
+    if constexpr (!kScalesAtOnce<T>) {
+      if (!any(abs(high_part(x)) > T(87.0))) {
+        const auto reduced = reduce(x);
+        return scaled_within(grown(factor, reduced.r), reduced);
+      }
+    }
+    const auto reduced = reduce(cut_off(x));
+    return scale_by_power_of_two(grown(factor, reduced.r), reduced.n);
+  } else {
+    return T(sum(factor) * library_exp(sum(x)));
+  }
 }
 
 template <class T>
@@ -185,44 +179,45 @@ constexpr T exp(T x) {
   return exp_times(T(1.0), x);
 }
 
-// eˣ for −160 ≤ x ≤ 88
+// eˣ in two parts, for x ≤ 88; 0 from −87.7 on.
 template <class T>
-constexpr T exp_within(T x) {
+constexpr Pair<T> exp_in_parts(T x) {
   if constexpr (kIsFloat<T>) {
-    const auto [n, r] = reduce(x);
-    return scale_by_power_of_two(growth(r) + T(1.0), n);
+    const auto reduced = reduce(at_least(x, -88.0));
+    const T power = scaled_within(T(1.0), reduced), excess = growth(reduced.r);
+    const T high = madd(power, excess, power);
+    return {high, madd(power, excess, power - high)};
   } else {
-    return library_exp(x);
-  }
-}
-
-// eˣ for x ≤ 0, with 0 in the place of subnormal numbers: a third fewer instructions on AVX2.
-template <class T>
-constexpr T share(T x) {
-  if constexpr (kIsFloat<T>) {
-    const T shift = T(12582912.0);
-    const T shifted = madd(x, T(1.44269504088896341), shift), n = shifted - shift;
-    const T r = madd(n, T(2.12194440e-4), madd(n, T(-0.693359375), x));
-    // −126·ln 2 and below, −∞ and the nonsense that was computed of it included.
-    return where(x < T(-87.33654), T(0.0), add_exponent(growth(r) + T(1.0), shifted));
-  } else {
-    return library_exp(x);
+    return {library_exp(x), T(0.0)};
   }
 }
 
 // e⁻ᵃ for a ≥ 0
 template <class T>
 constexpr T decay(T a) {
-  return exp_within(at_least(-a, -kZeroFrom<T>));
+  return exp(-a);
+}
+
+// eˣ for x ≤ 0, with 0 in the place of subnormal numbers: a third fewer instructions on AVX2.
+template <class T>
+constexpr T share(T x) {
+  if constexpr (kIsFloat<T>) {
+    const auto reduced = reduce(x);
+    // −126·ln 2 and below, −∞ and the nonsense that was computed of it included.
+    return where(x < T(-87.33654), T(0.0),
+                 (growth(reduced.r) + T(1.0)) * power_of_two(reduced.shifted));
+  } else {
+    return library_exp(x);
+  }
 }
 
 // factor·(eˣ − 1) for x ≤ 0, with full relative accuracy near 0: factor·(2ⁿ(eʳ − 1) + (2ⁿ − 1)).
 template <class T>
 constexpr T expm1_times(T factor, T x) {
   if constexpr (kIsFloat<T>) {
-    const auto [n, r] = reduce(at_most(at_least(x, -20.0), 0.0));  // e⁻²⁰ < half an ULP of 1
-    const T scaled = scale_by_power_of_two(factor, n);
-    return madd(scaled, growth(r), scaled - factor);
+    const auto reduced = reduce(at_least(x, -20.0));  // e⁻²⁰ < half an ULP of 1
+    const T scaled = scaled_within(factor, reduced);
+    return madd(scaled, growth(reduced.r), scaled - factor);
   } else {
     return factor * library_expm1(x);
   }
@@ -232,8 +227,12 @@ constexpr T expm1_times(T factor, T x) {
 template <class T>
 constexpr T exp_times(T factor, T x, double width) {
   if constexpr (kIsFloat<T>) {
-    const Stretched<T> s(x, width);
-    return exp_times(factor, Reduced<T>{s.n, s.r});
+    const auto [reduced, remainder] = Stretched<T>(x, width, 105.0);
+    const T product = grown(factor, reduced.r);
+    if constexpr (!kScalesAtOnce<T>) {
+      if (!any(abs(reduced.n) > T(126.0))) return scaled_within(product, reduced);
+    }
+    return scale_by_power_of_two(product, reduced.n);
   } else {
     return factor * library_exp(x / T(width));
   }
@@ -244,36 +243,30 @@ constexpr T exp_times(T factor, T x, double width) {
 template <class T>
 constexpr T expm1_times(T factor, T x, double width) {
   if constexpr (kIsFloat<T>) {
-    const Stretched<T> s(x, width);
-    const T power = scale_by_power_of_two(T(1.0), s.n - T(1.0));
-    const T grown = madd(expm1_tail(s.r) * s.r, s.remainder, s.remainder);
-    const T half = madd(power, grown, T(width) * (power - T(0.5)));
+    const auto [reduced, remainder] = Stretched<T>(x, width, width > 0 ? 20.0 : 89.0);
+    const Reduced<T> halved = {reduced.shifted - T(1.0), reduced.n - T(1.0), reduced.r};
+    const T power = scaled_within(T(1.0), halved);
+    const T excess = madd(expm1_tail(reduced.r) * reduced.r, remainder, remainder);
+    const T half = madd(power, excess, T(width) * (power - T(0.5)));
     return factor * (half + half);
   } else {
     return factor * T(width) * library_expm1(x / T(width));
   }
 }
 
-// 1 + eˣ for −160 ≤ x ≤ 88
-template <class T>
-constexpr T one_plus_exp(Reduced<T> x) {
-  const T power = scale_by_power_of_two(T(1.0), x.n);
-  return madd(power, growth(x.r), power + T(1.0));
-}
-
-// numerator/(1 + eˣ) for a T x ≥ −160 or a Pair<T> with −160 ≤ high ≤ 160
+// numerator/(1 + eˣ), of a number or a pair x
 template <class T, class X>
 constexpr T over_one_plus_exp(T numerator, X x) {
   if constexpr (kIsFloat<T>) {
-    const auto [n, r] = reduce(at_most(x, 88.0));
-    const T power = scale_by_power_of_two(T(1.0), n);
-    const T quotient = numerator / (madd(power, growth(r), T(1.0)) + power);
+    const auto reduced = reduce(x);
+    const T power = scaled_within(T(1.0), reduced);
+    const T quotient = numerator / (madd(power, growth(reduced.r), T(1.0)) + power);
     // Above 80 the 1 does not count, and the exponential would overflow before the quotient
-    // underflows. There the exponential goes down to 0 (where 0·∞ is NaN). Rare: see piecewise.
-    const auto large = high_part(x) > T(80.0);
-    if (!any(large)) return quotient;
-    const T small = exp_times(numerator, -x);
-    return where(large, where(high_part(x) > T(115.0), T(0.0) * numerator, small), quotient);
+    // underflows. There the exponential goes down to 0 (where 0·∞ is NaN). Below −80 it is 0.
+    const T large = high_part(x);
+    if (!any(abs(large) > T(80.0))) return quotient;
+    const T small = where(large > T(115.0), T(0.0) * numerator, exp_times(numerator, -x));
+    return where(large > T(80.0), small, where(large < T(-80.0), numerator, quotient));
   } else {
     const T whole = sum(x), e = library_exp(-abs(whole));
     return where(whole > T(0.0), numerator * e, numerator) / (e + T(1.0));

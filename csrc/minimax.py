@@ -7,6 +7,8 @@ half an ULP of float32 is 6e-8.
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Callable
 
 from mpmath import (
@@ -100,15 +102,43 @@ def mills_numerator(t: mpf) -> mpf:
     return (a + 4) * mills(a)
 
 
-def nearly_float(f: Function, near: mpf) -> mpf:
-    """A number of few bits beside `near` where f is almost a float32."""
+def to_float32(x: float) -> float:
+    return float(struct.unpack("f", struct.pack("f", x))[0])
 
-    def rest(x: mpf) -> mpf:
-        _, bits = mp.frexp(f(x))
-        ulp = mpf(2) ** (bits - 24)
-        return abs(f(x) / ulp - mp.nint(f(x) / ulp))
 
-    return min((near + mpf(i) / 1024 for i in range(-12, 13)), key=rest)
+def best_centre(
+    f: Function, size: Function, coefficients: list[mpf], low: mpf, high: mpf
+) -> tuple[mpf, list[mpf]]:
+    """The polynomial of x in [low, high] around the centre where rounding it to float32 costs least.
+
+    It is around the interval's middle now. Around another number it is the same polynomial, with
+    other coefficients; where they happen to be almost float32 little is lost.
+    """
+    middle, half = (low + high) / 2, (high - low) / 2
+    grid = [half * i / 20 for i in range(-20, 21)]
+    exact = [(float(h), float(f(middle + h)), float(size(middle + h))) for h in grid]
+    degrees = range(len(coefficients))
+
+    def around(step: float) -> list[float]:
+        return [
+            sum(math.comb(n, k) * float(coefficients[n]) * step ** (n - k) for n in degrees[k:])
+            for k in degrees
+        ]
+
+    def loss(step: float) -> float:
+        rounded = [to_float32(c) for c in around(step)]
+        return max(
+            abs(sum(c * (h - step) ** k for k, c in enumerate(rounded)) - value) / scale
+            for h, value, scale in exact
+        )
+
+    steps = [float(half) * i / 1024 for i in range(-256, 257)]
+    step = mpf(to_float32(float(middle) + min(steps, key=loss))) - middle
+    shifted = [
+        sum(mp.binomial(n, k) * coefficients[n] * step ** (n - k) for n in degrees[k:])
+        for k in degrees
+    ]
+    return middle + step, shifted
 
 
 def show_pieces(
@@ -137,14 +167,12 @@ def show_pieces(
             higher, error = remez(over_x, lambda h: 1 / over_x(h), mpf(0), width, degree - 1)
             columns.append([mpf(0), mpf(0), *higher])
         else:
-            centre = nearly_float(f, (piece + mpf(1) / 2) * width)
+            low = piece * width
+            middle, half = low + width / 2, width / 2
             coefficients, error = remez(
-                lambda h, c=centre: f(c + h),
-                lambda h, c=centre: 1 / size(c + h),
-                piece * width - centre,
-                (piece + 1) * width - centre,
-                degree,
+                lambda h, c=middle: f(c + h), lambda h, c=middle: 1 / size(c + h), -half, half, degree
             )
+            centre, coefficients = best_centre(f, size, coefficients, low, low + width)
             columns.append([centre, *coefficients])
         errors.append(error)
     print(f"{name}: errors " + ", ".join(mp.nstr(e, 2) for e in errors))

@@ -26,6 +26,10 @@ struct NumberOf<T, std::void_t<typename T::Number>> {
 template <class T>
 constexpr bool kIsFloat = std::is_same_v<typename NumberOf<T>::type, float>;
 
+// scale_by_power_of_two is one instruction.
+template <class T>
+constexpr bool kScalesAtOnce = false;
+
 constexpr int32_t kRootOfHalf = 0x3f3504f3;  // the bits of √½
 
 template <class T>
@@ -59,18 +63,10 @@ template <Scalar T>
 constexpr T madd(T a, T b, T c) {
   return std::fma(a, b, c);
 }
-// table[(bits of u >> kLowest) % kSize]
-template <int kLowest, std::size_t kSize>
-constexpr float lookup(const float (&table)[kSize], float u) {
-  return table[(std::bit_cast<uint32_t>(u) >> kLowest) % kSize];
-}
-using Table = float[16];
-using SignedTable = float[32];
-// x·2ⁿ for `shifted` = n + 1.5·2²³, whose last bits are n, where x and the result are normal
-// numbers.
-constexpr float add_exponent(float x, float shifted) {
-  return std::bit_cast<float>(std::bit_cast<uint32_t>(x) +
-                              (std::bit_cast<uint32_t>(shifted) << 23));
+// 2ⁿ for −126 ≤ n ≤ 127, and 0 for −127, of a number whose last bits are n + 127 (kShift in
+// math.h).
+constexpr float power_of_two(float shifted) {
+  return std::bit_cast<float>(std::bit_cast<uint32_t>(shifted) << 23);
 }
 constexpr float scale_by_power_of_two(float x, float n) { return std::ldexp(x, int(n)); }
 

@@ -73,8 +73,8 @@ def reference_error(input: Tensor) -> Tensor:
 SMOOTH = ("elu", "selu", "celu", "hardswish")
 
 # Where torch's worst is above 2 ULP, ours may be as bad but need not: what is reached is held.
-# mish: torch 3.03 ULP between −4 and −1, 138 at −92.
-HELD = {"mish": 3.3}
+# gelu: 2.6 ULP between −4 and −3, on AVX2 and the baseline, where torch is off by thousands.
+HELD = {"gelu": 2.6}
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

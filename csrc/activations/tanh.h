@@ -12,7 +12,21 @@ struct Tanh {
 
   template <class T>
   constexpr T value(T x) const {
-    return hyperbolic_tangent(x);
+    if constexpr (kIsFloat<T>) {
+      // (w − 1)/(w + 1), w = e^(−2|x|), both sums in two parts; beyond 1 rather 1 − 2w/(w + 1).
+      const auto reduced = reduce(at_least(T(-2.0) * abs(x), -20.0));
+      const T power = scaled_within(T(1.0), reduced), excess = growth(reduced.r);
+      const T less = power - T(1.0), minus = madd(power, excess, less), plus = minus + T(2.0);
+      const T minus_low = madd(power, excess, less - minus), plus_low = minus - (plus - T(2.0));
+      const auto large = abs(x) > T(1.0);
+      const T rounded = where(large, madd(power + power, excess, power + power), minus) / plus;
+      // 1/plus is 0.5 to 0.9; its own error is one of rounding errors.
+      const T quotient = madd(madd(-rounded, plus_low, minus_low), T(0.6), rounded);
+      return copysign(where(large, T(1.0) - quotient, quotient), x);
+    } else {
+      const T e = library_expm1(T(-2.0) * abs(x));
+      return copysign(e / (e + T(2.0)), x);
+    }
   }
   template <class T>
   constexpr T slope_of_result(T y) const {
@@ -44,7 +58,7 @@ struct Tanhshrink {
       const auto near = exact_product(x, factor.high);
       const T near_low = madd(x, factor_low, near.low);
       // |x| − tanh|x|
-      const T far = (abs(x) - T(1.0)) + tanh_complement(abs(x));
+      const T far = (abs(x) - T(1.0)) + over_one_plus_exp(T(2.0), abs(x + x));
       return where(abs(x) < T(1.0), near.high + near_low, copysign(far, x));
     } else {
       // tanh x = x/(1 + q), q = x²/(3 + x²/(5 + x²/(7 + …))), so that x − tanh x = x·q/(1 + q).
@@ -52,17 +66,17 @@ struct Tanhshrink {
       T fraction = T(25.0);
       for (int odd = 23; odd > 1; odd -= 2) fraction = T(odd) + z / fraction;
       const T q = z / fraction;
-      return where(abs(x) < T(1.5), x * (q / (q + T(1.0))), x - hyperbolic_tangent(x));
+      return where(abs(x) < T(1.5), x * (q / (q + T(1.0))), x - value_of(Tanh{}, x));
     }
   }
   template <class T>
   constexpr T slope(T x) const {
-    const T t = hyperbolic_tangent(x);
+    const T t = value_of(Tanh{}, x);
     return t * t;
   }
   template <class T>
   constexpr T curvature(T x) const {
-    return T(8.0) * hyperbolic_tangent(x) * logistic_slope(x + x);  // 1 − tanh²(x) = 4σ'(2x)
+    return T(8.0) * value_of(Tanh{}, x) * logistic_slope(x + x);  // 1 − tanh²(x) = 4σ'(2x)
   }
 
  private:

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "kernels.h"
+#include "shortcuts.h"
 #include "storage.h"
 
 namespace activations_ext::cpu {
@@ -15,8 +16,8 @@ inline V evaluate(const A& activation, V a, V b) {
     if constexpr (kGated<A>) return where(slope == V(0.0), V(0.0), a * slope);
     return a * slope;
   };
-  if constexpr (kPass == Pass::kForward) return activation.value(a);
-  if constexpr (kPass == Pass::kBackward) return times_slope(activation.slope(b));
+  if constexpr (kPass == Pass::kForward) return value_of(activation, a);
+  if constexpr (kPass == Pass::kBackward) return times_slope(slope_of(activation, b));
   if constexpr (kPass == Pass::kBackwardOfResult) return times_slope(activation.slope_of_result(b));
   if constexpr (kPass == Pass::kCurvature) return a * activation.curvature(b);
   if constexpr (kPass == Pass::kCurvatureOfResult) return a * activation.curvature_of_result(b);

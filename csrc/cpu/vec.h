@@ -205,41 +205,10 @@ inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
 
 inline Vec<double> madd(Vec<double> a, Vec<double> b, Vec<double> c) { return a * b + c; }
 
-// table[(bits of u >> kLowest) % kSize] in each lane, for 16 or 32 numbers.
-template <int kLowest, std::size_t kSize>
-inline Vec<float> lookup(const float (&table)[kSize], Vec<float> u) {
-  static_assert(kSize == 16 || kSize == 32);
-  using Bits = Mask<float>::Native;
-  const Bits index = bit_cast_lanes<Bits>(u.native) >> kLowest;
-#if defined(__AVX512F__)
-  const auto places = bit_cast_lanes<__m512i>(index);
-  const __m512 low = _mm512_loadu_ps(table);
-  if constexpr (kSize == 16) return _mm512_maskz_permutexvar_ps(0xffff, places, low);
-  return _mm512_permutex2var_ps(low, places, _mm512_loadu_ps(table + kSize - 16));
-#elif defined(__AVX2__)
-  const auto places = bit_cast_lanes<__m256i>(index);
-  const auto choose = [&](int bit, __m256 clear, __m256 set) {
-    return _mm256_blendv_ps(clear, set, bit_cast_lanes<__m256>(index << (31 - bit)));
-  };
-  const auto of_16 = [&](const float* from) {
-    return choose(3, _mm256_permutevar8x32_ps(_mm256_loadu_ps(from), places),
-                  _mm256_permutevar8x32_ps(_mm256_loadu_ps(from + 8), places));
-  };
-  if constexpr (kSize == 16) return of_16(table);
-  return choose(4, of_16(table), of_16(table + kSize - 16));
-#else
-  Vec<float> y;
-  for (int lane = 0; lane < Vec<float>::kLanes; ++lane)
-    y.native[lane] = table[uint32_t(index[lane]) % kSize];
-  return y;
-#endif
-}
-
 // See numbers.h.
-inline Vec<float> add_exponent(Vec<float> x, Vec<float> shifted) {
+inline Vec<float> power_of_two(Vec<float> shifted) {
   using Bits = Mask<float>::Native;
-  return bit_cast_lanes<Vec<float>::Native>(bit_cast_lanes<Bits>(x.native) +
-                                            (bit_cast_lanes<Bits>(shifted.native) << 23));
+  return bit_cast_lanes<Vec<float>::Native>(bit_cast_lanes<Bits>(shifted.native) << 23);
 }
 
 // x·2ⁿ for integral n in [−231, 129], rounded once.
@@ -293,3 +262,10 @@ inline Split<Vec<float>> split(Vec<float> x) {
 }
 
 }  // namespace activations_ext::cpu
+
+#if defined(__AVX512F__)
+namespace activations_ext {
+template <>
+inline constexpr bool kScalesAtOnce<cpu::Vec<float>> = true;
+}  // namespace activations_ext
+#endif

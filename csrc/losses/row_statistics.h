@@ -48,7 +48,7 @@ struct Softcap {
 
   template <class T>
   constexpr T value(T x) const {
-    return cap == 0 ? x : T(cap) * Tanh{}.value(x * T(1.0 / cap));
+    return cap == 0 ? x : T(cap) * value_of(Tanh{}, x * T(1.0 / cap));
   }
   // of f
   template <class T>

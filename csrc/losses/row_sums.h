@@ -23,7 +23,7 @@ struct RowSums {
     const T before = reference();
     const T lost = at_least(maximum - where(to == -infinity<T>(), T(0.0), to), -kZeroFrom<T>);
     maximum = to;
-    const T scale = exp_within(lost);
+    const T scale = exp(lost);
     if constexpr (kAll) {
       const T shift = before - reference();
       spread = scale * madd(lost, sum, spread);

@@ -9,7 +9,7 @@ struct Softmax {
   // of d = x − m, Σ e^(x−m) being `sum`
   template <class T>
   static constexpr T value(T d, T inverse_sum, T) {
-    return exp_within(at_least(d, -kZeroFrom<T>)) * inverse_sum;
+    return exp(d) * inverse_sum;
   }
   // What a row's gradient needs the sum of, and the gradient with that.
   template <class T>

@@ -1,0 +1,69 @@
+// Functions by polynomials on pieces of an interval, whose coefficients are looked up in registers:
+// without an exponential and a division. AVX-512 looks up sixteen or thirty-two numbers by one
+// instruction, AVX2 eight, which is enough only where the formula is long. More of them, and other
+// machines, take longer than by the formula (on a GPU each table is a kilobyte of stack).
+#pragma once
+
+#include "vec.h"
+
+namespace activations_ext::cpu {
+
+using V = Vec<float>;
+
+// One polynomial on each of 8 or 16 pieces of 0 ≤ x < limit or, with 32 columns, up to 32 of
+// |x| < limit, which are `width` = 2ᵏ wide. The rows are the pieces' centres, then the
+// coefficients, as ../minimax.py prints them. Centres are chosen so that the constant is almost a
+// float: the result is little worse than rounded once.
+template <std::size_t kRows, std::size_t kPieces>
+struct Pieces {
+  double width, limit;
+  float rows[kRows][kPieces];
+};
+
+// table[(bits of u >> kLowest) % kSize] in each lane.
+template <int kLowest, std::size_t kSize>
+inline V lookup(const float (&table)[kSize], V u) {
+  const auto index = bit_cast_lanes<Mask<float>::Native>(u.native) >> kLowest;
+#if defined(__AVX512F__)
+  static_assert(kSize == 16 || kSize == 32);
+  const auto places = bit_cast_lanes<__m512i>(index);
+  const __m512 low = _mm512_loadu_ps(table);
+  if constexpr (kSize == 16) return _mm512_maskz_permutexvar_ps(0xffff, places, low);
+  return _mm512_permutex2var_ps(low, places, _mm512_loadu_ps(table + kSize - 16));
+#else
+  static_assert(kSize == 8);
+  return _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), bit_cast_lanes<__m256i>(index));
+#endif
+}
+
+// What the pieces say of x.
+struct Near {
+  Vec<float> value;
+  Mask<float> beyond;  // x is in none of the pieces: few numbers mostly, none in a whole vector
+
+  // `result`, or the formula where x is beyond.
+  template <class Formula>
+  Vec<float> or_beyond(Vec<float> result, Formula formula) const {
+    return any(beyond) ? where(beyond, formula(), result) : result;
+  }
+};
+
+template <std::size_t kRows, std::size_t kPieces>
+inline Near by_pieces(const Pieces<kRows, kPieces>& pieces, V x) {
+  // The highest bits of this sum's mantissa count the pieces: three or four of them from 0 on, or
+  // five from −16.
+  constexpr bool kSigned = kPieces == 32;
+  constexpr int kLowest = 23 - std::countr_zero(kPieces);
+  const double origin = (kSigned ? 48.0 : double(kPieces)) * pieces.width;
+  const V piece = x + V(origin);
+  const auto row = [&](std::size_t i) { return lookup<kLowest>(pieces.rows[i], piece); };
+  const V h = x - row(0);
+  V result = row(kRows - 1);
+  for (std::size_t i = kRows - 2; i > 0; --i) result = madd(result, h, row(i));
+  // `piece` is compared, not x, as a number just below the limit is rounded up to what counts as
+  // the next piece.
+  const V end = kSigned ? abs(piece - V(origin)) : piece;
+  return {result, end >= V(kSigned ? pieces.limit : origin + pieces.limit)};
+}
+
+}  // namespace activations_ext::cpu

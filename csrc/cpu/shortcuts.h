@@ -1,0 +1,12 @@
+// What a machine computes in another way than by the formula (value_of and slope_of in
+// ../activation.h). Included wherever kernels are compiled.
+#pragma once
+
+#if defined(__AVX512F__)
+#include "avx512/gelu_pieces.h"
+#include "avx512/logistic_pieces.h"
+#include "avx512/mish_pieces.h"
+#include "avx512/tanh_pieces.h"
+#elif defined(__AVX2__)
+#include "avx2/gelu_eight_pieces.h"
+#endif
