@@ -1,15 +1,18 @@
-"""Prints the polynomials of math.h: `python csrc/minimax.py` (needs mpmath, which torch installs).
+"""Prints the coefficients that stand in csrc/: `python csrc/minimax.py [name …]`, of the names at
+the end of this file, or of all of them (eight minutes). Needs mpmath, which torch installs.
 
 Each is the minimax polynomial (Remez exchange) of a smooth function, with the error weighted so
 that it is relative to the value finally computed. The largest weighted error is printed beside it;
-half an ULP of float32 is 6e-8.
+half an ULP of float32 is 6e-8. tests/test_minimax.py compares what is printed with what stands.
 """
 
 from __future__ import annotations
 
 import math
 import struct
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from mpmath import (
     atanh,
@@ -69,11 +72,6 @@ def remez(
     return coefficients, max(abs(error(x)) for x in grid)
 
 
-def show(name: str, coefficients: list[mpf], error: mpf) -> None:
-    print(f"{name}: error {mp.nstr(error, 3)}")
-    print("  " + ", ".join(mp.nstr(c, 10) for c in coefficients))
-
-
 def expm1_tail(r: mpf) -> mpf:
     """(eʳ − 1 − r)/r²."""
     return (expm1(r) - r) / r**2 if abs(r) > mpf("1e-12") else mpf(1) / 2 + r / 6
@@ -96,12 +94,6 @@ def mills(a: mpf) -> mpf:
     return exp(a * a / 2) * erfc(a / sqrt(mpf(2))) / 2
 
 
-def mills_numerator(t: mpf) -> mpf:
-    """(a + 4)·mills(a) of t = (a − 4)/(a + 4): smooth and never small for 0 ≤ a."""
-    a = 4 * (1 + t) / (1 - t)
-    return (a + 4) * mills(a)
-
-
 def to_float32(x: float) -> float:
     return float(struct.unpack("f", struct.pack("f", x))[0])
 
@@ -109,7 +101,7 @@ def to_float32(x: float) -> float:
 def best_centre(
     f: Function, size: Function, coefficients: list[mpf], low: mpf, high: mpf
 ) -> tuple[mpf, list[mpf]]:
-    """The polynomial of x in [low, high] around the centre where rounding it to float32 costs least.
+    """A polynomial of x in [low, high] around the centre where rounding it to float32 costs least.
 
     It is around the interval's middle now. Around another number it is the same polynomial, with
     other coefficients; where they happen to be almost float32 little is lost.
@@ -141,16 +133,30 @@ def best_centre(
     return middle + step, shifted
 
 
-def show_pieces(
-    name: str,
-    f: Function,
-    width: mpf,
-    count: int,
-    over_x: Function | None = None,
-    degree: int = 5,
-    floor: float = 0.0,
-    first: int = 0,
-) -> None:
+@dataclass
+class Polynomial:
+    """f on [low, high] by one polynomial, its error times `weight`, which is 1/f if not given."""
+
+    f: Function
+    low: mpf
+    high: mpf
+    degree: int
+    weight: Function | None = None
+    scale: int = 1
+    """What all coefficients are multiplied by."""
+
+    def fit(self) -> tuple[list[mpf], mpf]:
+        weight = self.weight or (lambda x: 1 / self.f(x))
+        coefficients, error = remez(self.f, weight, mpf(self.low), mpf(self.high), self.degree)
+        return [self.scale * c for c in coefficients], error
+
+    def show(self) -> str:
+        coefficients, error = self.fit()
+        return f"error {mp.nstr(error, 2)}\n  " + ", ".join(map(digits, coefficients))
+
+
+@dataclass
+class Table:
     """f by polynomials around a centre in each of `count` pieces from first·width on.
 
     A row for the centres and one for each coefficient. Where f(0) is 0, f(x)/x is given too: the
@@ -158,26 +164,47 @@ def show_pieces(
     to no less than `floor`.
     """
 
-    def size(x: mpf) -> mpf:
-        return max(abs(f(x)), mpf(floor))
+    f: Function
+    width: mpf
+    count: int
+    degree: int = 5
+    over_x: Function | None = None
+    floor: float = 0.0
+    first: int = 0
 
-    columns, errors = [], []
-    for piece in range(first, first + count):
-        if piece == 0 and over_x:
-            higher, error = remez(over_x, lambda h: 1 / over_x(h), mpf(0), width, degree - 1)
-            columns.append([mpf(0), mpf(0), *higher])
-        else:
-            low = piece * width
-            middle, half = low + width / 2, width / 2
-            coefficients, error = remez(
-                lambda h, c=middle: f(c + h), lambda h, c=middle: 1 / size(c + h), -half, half, degree
+    def column(self, piece: int) -> tuple[list[mpf], mpf]:
+        """Centre and coefficients of one piece, and the error."""
+        if piece == 0 and (over_x := self.over_x):
+            higher, error = remez(
+                over_x, lambda h: 1 / over_x(h), mpf(0), self.width, self.degree - 1
             )
-            centre, coefficients = best_centre(f, size, coefficients, low, low + width)
-            columns.append([centre, *coefficients])
-        errors.append(error)
-    print(f"{name}: errors " + ", ".join(mp.nstr(e, 2) for e in errors))
-    for row in zip(*columns, strict=True):
-        print("  {" + ", ".join(mp.nstr(c, 10) for c in row) + "},")
+            return [mpf(0), mpf(0), *higher], error
+
+        def size(x: mpf) -> mpf:
+            return max(abs(self.f(x)), mpf(self.floor))
+
+        half = self.width / 2
+        low = piece * self.width
+        middle = low + half
+        coefficients, error = remez(
+            lambda h: self.f(middle + h), lambda h: 1 / size(middle + h), -half, half, self.degree
+        )
+        centre, coefficients = best_centre(self.f, size, coefficients, low, low + self.width)
+        return [centre, *coefficients], error
+
+    def show(self) -> str:
+        columns, errors = zip(
+            *(self.column(piece) for piece in range(self.first, self.first + self.count)),
+            strict=True,
+        )
+        lines = ["errors " + ", ".join(mp.nstr(e, 2) for e in errors)]
+        for row in zip(*columns, strict=True):
+            lines.append("  {" + ", ".join(map(digits, row)) + "},")
+        return "\n".join(lines)
+
+
+def digits(coefficient: mpf) -> str:
+    return str(mp.nstr(coefficient, 10))
 
 
 def scaled_mills(s: mpf) -> mpf:
@@ -226,28 +253,46 @@ def softplus(x: mpf) -> mpf:
     return log1p(exp(x))
 
 
+def half_erf(z: mpf) -> mpf:
+    """(½ − Φ(−a))/a of z = a²."""
+    a = sqrt(z)
+    return (mpf(1) / 2 - upper_tail(a)) / a if z > mpf("1e-12") else (1 - z / 6) / sqrt(2 * pi)
+
+
+QUARTER, HALF = mpf(1) / 4, mpf(1) / 2
+REDUCED = mp.log(2) / 2 * mpf("1.001")
+MILLS_CENTRE = mpf("1.880859375")  # where mills() is nearly a float32
+
+POLYNOMIALS = {
+    "expm1_tail": Polynomial(expm1_tail, -REDUCED, REDUCED, 4, weight=lambda r: r**2 + mpf("1e-6")),
+    "log1p_unit": Polynomial(atanh_tail, mpf("1e-9"), mpf(1) / 9, 4, weight=lambda z: z, scale=2),
+    "deficit_tail": Polynomial(tanhshrink_tail, 0, 1, 7),
+    "mills_ratio": Polynomial(
+        lambda h: mills(MILLS_CENTRE + h), -MILLS_CENTRE, mpf("3.76") - MILLS_CENTRE, 13
+    ),
+    "far_mills_ratio_times": Polynomial(
+        scaled_mills, 1 / mpf("14.9") ** 2, 1 / mpf("3.75") ** 2, 7
+    ),
+    "upper_half": Polynomial(half_erf, mpf("1e-9"), QUARTER, 3, weight=sqrt),
+}
+
+TABLES = {
+    "kGELUTail": Table(lambda a: a * upper_tail(a), QUARTER, 15, over_x=upper_tail),
+    "kGELUSlopeTail": Table(gelu_slope_tail, QUARTER, 15, floor=0.05),
+    "kGELUTanhTail": Table(
+        lambda a: a * upper_tail_by_tanh(a), QUARTER, 14, over_x=upper_tail_by_tanh
+    ),
+    "kUpperTailByEight": Table(upper_tail, HALF, 8, degree=7),
+    "kGELUSlopeTailByEight": Table(gelu_slope_tail, HALF, 8, degree=6, floor=0.05),
+    "kSoftplusTail": Table(lambda a: softplus(-a), HALF, 16),
+    "kTanh": Table(tanh, QUARTER, 16, degree=6, over_x=lambda x: tanh(x) / x if x else mpf(1)),
+    "kLogisticTail": Table(lambda a: logistic(-a), HALF, 16),
+    "kSiLUSlopeTail": Table(lambda a: silu_slope(-a), HALF, 16, degree=6, floor=0.05),
+    "kMishGate": Table(mish_gate, HALF, 32, degree=6, first=-16),
+    "kMishSlope": Table(mish_slope, HALF, 32, degree=6, floor=0.05, first=-16),
+}
+
 if __name__ == "__main__":
-    half = mp.log(2) / 2 * mpf("1.001")
-    show("expm1_tail", *remez(expm1_tail, lambda r: r**2 + mpf("1e-6"), -half, half, 4))
-    show("atanh_tail", *remez(atanh_tail, lambda z: z, mpf("1e-9"), mpf(1) / 9, 4))
-    show(
-        "tanhshrink_tail",
-        *remez(tanhshrink_tail, lambda z: 1 / tanhshrink_tail(z), mpf(0), mpf(1), 7),
-    )
-    top = (mpf("14.7") - 4) / (mpf("14.7") + 4)  # Φ(−14.7) is below the smallest float32
-    show(
-        "mills_numerator",
-        *remez(mills_numerator, lambda t: 1 / mills_numerator(t), mpf(-1), top, 9),
-    )
-    quarter = mpf(1) / 4
-    show_pieces("gelu", lambda a: a * upper_tail(a), quarter, 15, upper_tail)
-    low, high = 1 / mpf("14.9") ** 2, 1 / mpf("3.75") ** 2
-    show("scaled_mills", *remez(scaled_mills, lambda s: 1 / scaled_mills(s), low, high, 7))
-    show_pieces("gelu_tanh", lambda a: a * upper_tail_by_tanh(a), quarter, 14, upper_tail_by_tanh)
-    show_pieces("softplus", lambda a: softplus(-a), 2 * quarter, 16)
-    show_pieces("gelu's slope", gelu_slope_tail, quarter, 15, floor=0.05)
-    show_pieces("tanh", tanh, quarter, 16, lambda x: tanh(x) / x if x else mpf(1), degree=6)
-    show_pieces("logistic", lambda a: logistic(-a), 2 * quarter, 16)
-    show_pieces("silu's slope", lambda a: silu_slope(-a), 2 * quarter, 16, degree=6, floor=0.05)
-    show_pieces("mish's gate", mish_gate, 2 * quarter, 32, degree=6, first=-16)
-    show_pieces("mish's slope", mish_slope, 2 * quarter, 32, degree=6, floor=0.05, first=-16)
+    everything = {**POLYNOMIALS, **TABLES}
+    for name in sys.argv[1:] or everything:
+        print(f"{name}: {everything[name].show()}", flush=True)
