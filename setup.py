@@ -101,8 +101,8 @@ def openmp() -> tuple[list[str], list[str]]:
 
 def extensions() -> list[Extension]:
     compile_openmp, link_openmp = openmp()
-    bindings = [*Path("csrc").glob("*.cpp"), *Path("csrc/autograd").glob("*.cpp")]
-    bindings += Path("csrc/cpu").glob("*.cpp")
+    bindings = [*Path("csrc").glob("*.cpp"), *Path("csrc/ops").glob("*.cpp")]
+    bindings += [*Path("csrc/autograd").glob("*.cpp"), *Path("csrc/cpu").glob("*.cpp")]
     operators = CppExtension(
         "activations_ext._C",
         sorted(str(path) for path in bindings),

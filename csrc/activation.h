@@ -41,6 +41,16 @@ enum class Shape {
   kTwoSlopes,  // grad_output · slope, and no curvature
 };
 
+// What a sweep over memory computes of its inputs a and b.
+enum class Pass {
+  kForward,           // out = value(a)
+  kBackward,          // out = a · slope(b), b the saved input
+  kCurvature,         // out = a · ∂slope/∂b
+  kBackwardOfResult,  // the same, b the saved result
+  kCurvatureOfResult,
+};
+constexpr int kPasses = 5;
+
 template <class A>
 concept Activation = std::is_trivially_copyable_v<A> && requires(const A f, double x) {
   { A::kName } -> std::convertible_to<const char*>;

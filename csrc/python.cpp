@@ -14,10 +14,11 @@
 
 #include "autograd/pointwise.h"
 #include "cpu/large_blocks.h"
-#include "cross_entropy.h"
-#include "prelu.h"
-#include "random.h"
-#include "row_ops.h"
+#include "cpu/launch.h"
+#include "ops/cross_entropy.h"
+#include "ops/prelu_ops.h"
+#include "ops/random_ops.h"
+#include "ops/softmax_ops.h"
 
 namespace activations_ext {
 namespace {
@@ -28,7 +29,7 @@ at::Tensor out_of_place(const at::Tensor& input, const Parameters<A>& parameters
     return Operator<A>::forward(input, parameters);
   const A activation = make<A>(parameters, input.scalar_type());
   const auto compute = [&](const at::Tensor& x) {
-    return cpu::run(cpu::forward(activation), x, {});
+    return launch_on(x).pointwise(forward_of(activation), x, {});
   };
   return differentiable<A>(input, parameters, compute, [](const at::Tensor&) {});
 }
@@ -48,7 +49,7 @@ void in_place(at::Tensor& input, const Parameters<A>& parameters) {
   }
   const A activation = make<A>(parameters, input.scalar_type());
   differentiable_in_place<A>(input, parameters, [&](at::Tensor& x) {
-    cpu::run_in_place(cpu::forward(activation), x);
+    launch_on(x).pointwise_in_place(forward_of(activation), x);
     torch::autograd::increment_version(x);
   });
 }

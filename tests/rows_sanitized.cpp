@@ -6,7 +6,7 @@
 
 #include "cpu/softmax_rows.h"
 #include "cpu/statistics_rows.h"
-#include "cpu/strided.h"
+#include "cpu/strided_sweep.h"
 
 using namespace activations_ext;
 using namespace activations_ext::cpu;

@@ -8,7 +8,7 @@
 
 #include <algorithm>
 
-#include "../ops.h"
+#include "../ops/pointwise_ops.h"
 
 namespace activations_ext {
 

@@ -5,8 +5,8 @@
 #include <ATen/ops/zeros_like.h>
 
 #include "../checks.h"
-#include "../cpu/launch.h"
-#include "../ops.h"
+#include "../launch.h"
+#include "../ops/pointwise_ops.h"
 #include "node.h"
 #include "reuse.h"
 
@@ -22,7 +22,8 @@ struct BackwardNode : SavingNode<BackwardNode<A>, kArity<A>, 1, 1> {
     const at::Tensor& saved = of.saved[0];
     if (may_overwrite(grad_output, saved)) {
       const A activation = make<A>(of.parameters, saved.scalar_type());
-      cpu::run(cpu::backward(activation, of.of_result), grad_output, grad_output, saved);
+      launch_on(saved).pointwise_into(grad_output, backward_of(activation, of.of_result),
+                                      grad_output, saved);
       return {std::move(grad_output)};
     }
     return {Operator<A>::backward(grad_output, saved, of.parameters, of.of_result)};

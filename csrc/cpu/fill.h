@@ -1,12 +1,12 @@
 // All kernels of one number type.
 #pragma once
 
-#include "pointwise.h"
-#include "prelu.h"
-#include "random.h"
+#include "pointwise_sweep.h"
+#include "prelu_sweep.h"
+#include "random_sweep.h"
 #include "softmax_rows.h"
 #include "statistics_rows.h"
-#include "strided.h"
+#include "strided_sweep.h"
 
 namespace activations_ext::cpu {
 

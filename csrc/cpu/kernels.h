@@ -11,15 +11,6 @@ namespace activations_ext::cpu {
 enum class Number { kFloat, kDouble, kBFloat16, kHalf };
 constexpr int kNumbers = 4;
 
-enum class Pass {
-  kForward,           // out = value(a)
-  kBackward,          // out = a · slope(b), b the saved input
-  kCurvature,         // out = a · ∂slope/∂b
-  kBackwardOfResult,  // the same, b the saved result
-  kCurvatureOfResult,
-};
-constexpr int kPasses = 5;
-
 // `activation` points to the struct of the activation. `out` may be `a` or `b`. With `stream`, the
 // stores bypass the cache.
 using PointwiseKernel = void (*)(const void* activation, void* out, const void* a, const void* b,

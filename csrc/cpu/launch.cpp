@@ -20,6 +20,11 @@ void set_kernels(const KernelTable* kernels) { table = kernels; }
 
 const KernelTable& kernels() { return *table; }
 
+const Launchers& launchers() {
+  static const CpuLaunchers all;
+  return all;
+}
+
 namespace {
 
 // Work is split at multiples of this many elements: a multiple of the cache line for every dtype.
@@ -120,13 +125,6 @@ bool same_dense_layout(const at::Tensor& a, const at::Tensor& b) {
 
 bool is_large(const at::Tensor& tensor) { return int64_t(tensor.nbytes()) >= kLargeBytes; }
 
-const at::Tensor& layout_of(const at::Tensor& grad_output, const at::Tensor& saved) {
-  for (int64_t i = 0; i < grad_output.dim(); ++i) {
-    if (grad_output.sym_stride(i) == 0 && grad_output.sym_size(i) != 1) return saved;
-  }
-  return grad_output;
-}
-
 at::Tensor empty_output(const at::Tensor& a, const at::Tensor& b) {
   if (a.is_contiguous() && !is_large(a))
     return at::detail::empty_cpu(a.sizes(), a.scalar_type(), /*pin_memory=*/false, std::nullopt);
@@ -138,7 +136,8 @@ at::Tensor empty_output(const at::Tensor& a, const at::Tensor& b) {
                                            model.scalar_type());
 }
 
-void run(const Pointwise& op, const at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
+void CpuLaunchers::pointwise_into(const at::Tensor& out, const Pointwise& op, const at::Tensor& a,
+                                  const at::Tensor& b) const {
   const int64_t count = out.numel();
   if (count == 0) return;
   const auto kernel =
@@ -153,16 +152,17 @@ void run(const Pointwise& op, const at::Tensor& out, const at::Tensor& a, const 
            /*stream=*/!in_place && is_large(out));
 }
 
-at::Tensor run(const Pointwise& op, const at::Tensor& a, const at::Tensor& b) {
+at::Tensor CpuLaunchers::pointwise(const Pointwise& op, const at::Tensor& a,
+                                   const at::Tensor& b) const {
   const at::Tensor out = empty_output(a, b);
-  run(op, out, a, b);
+  pointwise_into(out, op, a, b);
   return out;
 }
 
-void run_in_place(const Pointwise& op, const at::Tensor& input) {
-  if (input.is_non_overlapping_and_dense()) return run(op, input, input, {});
+void CpuLaunchers::pointwise_in_place(const Pointwise& op, const at::Tensor& input) const {
+  if (input.is_non_overlapping_and_dense()) return pointwise_into(input, op, input, {});
   at::AutoDispatchBelowADInplaceOrView below;
-  input.copy_(run(op, input, {}));  // which refuses expanded memory
+  input.copy_(pointwise(op, input, {}));  // which refuses expanded memory
 }
 
 }  // namespace activations_ext::cpu

@@ -1,11 +1,7 @@
-// Launchers: from tensors to the kernels' raw memory. They allocate, choose the kernel for the
-// dtype, walk over strides and split the work between threads.
+// The CPU's launchers, and what they share.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
-#include <utility>
-
+#include "../launch.h"
 #include "kernels.h"
 
 namespace activations_ext::cpu {
@@ -14,30 +10,38 @@ namespace activations_ext::cpu {
 void set_kernels(const KernelTable* kernels);
 const KernelTable& kernels();
 
-// An activation and its pass, without their types.
-struct Pointwise {
-  const void* activation;
-  int index;  // in Activations
-  Pass pass;
-  bool cheap;  // bound by memory even within the cache: needs more elements to share with threads
-};
+const Launchers& launchers();
 
-template <class A>
-Pointwise describe(const A& activation, Pass pass) {
-  return {&activation, Activations::index_of<A>(), pass, A::kShape != Shape::kSmooth};
-}
-template <class A>
-Pointwise forward(const A& activation) {
-  return describe(activation, Pass::kForward);
-}
-template <class A>
-Pointwise backward(const A& activation, bool of_result) {
-  return describe(activation, of_result ? Pass::kBackwardOfResult : Pass::kBackward);
-}
-template <class A>
-Pointwise curvature(const A& activation, bool of_result) {
-  return describe(activation, of_result ? Pass::kCurvatureOfResult : Pass::kCurvature);
-}
+class CpuLaunchers final : public Launchers {
+ public:
+  void pointwise_into(const at::Tensor& out, const Pointwise& op, const at::Tensor& a,
+                      const at::Tensor& b) const override;
+  at::Tensor pointwise(const Pointwise& op, const at::Tensor& a,
+                       const at::Tensor& b) const override;
+  void pointwise_in_place(const Pointwise& op, const at::Tensor& input) const override;
+
+  at::Tensor prelu(const at::Tensor& input, const at::Tensor& weight) const override;
+  std::pair<at::Tensor, at::Tensor> prelu_backward(const at::Tensor& grad_output,
+                                                   const at::Tensor& input,
+                                                   const at::Tensor& weight,
+                                                   bool overwrite) const override;
+
+  at::Tensor random(int index, const void* activation, const at::Tensor& a, const at::Tensor& gate,
+                    uint64_t seed) const override;
+
+  at::Tensor softmax(const at::Tensor& input, int64_t dim, bool logarithm) const override;
+  at::Tensor softmax_gradient(const at::Tensor& grad_output, const at::Tensor& result, int64_t dim,
+                              bool logarithm) const override;
+  RowStatisticsTensors row_statistics(const RowsOfLogits& rows, bool expected) const override;
+  at::Tensor row_statistics_gradient(const RowsOfLogits& rows, const RowStatisticsTensors& row,
+                                     const RowStatisticsTensors& grad,
+                                     bool overwrite) const override;
+
+  at::Tensor binary_losses(const BinaryOperands& of) const override;
+  double binary_sum(const BinaryOperands& of) const override;
+  at::Tensor binary_gradient(const at::Tensor& grad_output, double scale,
+                             const BinaryOperands& of) const override;
+};
 
 // The type of the numbers in a tensor's memory.
 Number number_of(at::ScalarType dtype);
@@ -48,32 +52,7 @@ bool is_large(const at::Tensor& tensor);
 // Both can be walked as flat memory, element by element.
 bool same_dense_layout(const at::Tensor& a, const at::Tensor& b);
 
-// Whose layout torch's pointwise operators give their result: the gradient's, unless it is
-// expanded.
-const at::Tensor& layout_of(const at::Tensor& grad_output, const at::Tensor& saved);
-
-// A new tensor laid out like that; `b` is undefined for one input.
+// A new tensor laid out like that of a pointwise operator; `b` is undefined for one input.
 at::Tensor empty_output(const at::Tensor& a, const at::Tensor& b);
-
-// out = op(a) or op(a, b); `b` is undefined for one input. All have the same shape and dtype; `out`
-// may be one of the inputs, or else does not overlap them.
-void run(const Pointwise& op, const at::Tensor& out, const at::Tensor& a, const at::Tensor& b);
-
-// The same into a new tensor.
-at::Tensor run(const Pointwise& op, const at::Tensor& a, const at::Tensor& b);
-
-// input = op(input), each element once even where several share memory.
-void run_in_place(const Pointwise& op, const at::Tensor& input);
-
-// `weight` has one element, or one for each channel, which is the input's dimension 1.
-at::Tensor run_prelu(const at::Tensor& input, const at::Tensor& weight);
-std::pair<at::Tensor, at::Tensor> run_prelu_backward(const at::Tensor& grad_output,
-                                                     const at::Tensor& input,
-                                                     const at::Tensor& weight, bool overwrite);
-
-// The random activation at `index` of RandomActivations. Numbers are dealt in the order of the
-// elements' indices, whatever the strides.
-at::Tensor run_random(int index, const void* activation, const at::Tensor& a,
-                      const at::Tensor& gate, uint64_t seed);
 
 }  // namespace activations_ext::cpu

@@ -1,4 +1,3 @@
-#include "launch_binary.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/TensorIterator.h>
@@ -41,11 +40,11 @@ const BinaryCrossEntropyKernels& kernels_of(const at::Tensor& logits) {
 
 }  // namespace
 
-at::Tensor run_binary_losses(const BinaryOperands& of) {
+at::Tensor CpuLaunchers::binary_losses(const BinaryOperands& of) const {
   return map(kernels_of(of.logits).losses, of.target, {}, of);
 }
 
-double run_binary_sum(const BinaryOperands& of) {
+double CpuLaunchers::binary_sum(const BinaryOperands& of) const {
   at::TensorIterator all = iterator({}, {}, of);
   const int64_t count = all.numel(), ranges = (count + kRange - 1) / kRange;
   std::vector<double> sums(ranges, 0.0);
@@ -67,8 +66,8 @@ double run_binary_sum(const BinaryOperands& of) {
   return total;
 }
 
-at::Tensor run_binary_gradient(const at::Tensor& grad_output, double scale,
-                               const BinaryOperands& of) {
+at::Tensor CpuLaunchers::binary_gradient(const at::Tensor& grad_output, double scale,
+                                         const BinaryOperands& of) const {
   const auto kernel = kernels_of(of.logits).gradient;
   const auto scaled = [=](char** data, const int64_t* strides, int64_t count) {
     kernel(data, strides, count, scale);

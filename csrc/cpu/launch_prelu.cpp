@@ -139,7 +139,7 @@ at::Tensor laid_out_as(const at::Tensor& model, const at::Tensor& tensor) {
 
 }  // namespace
 
-at::Tensor run_prelu(const at::Tensor& input, const at::Tensor& weight) {
+at::Tensor CpuLaunchers::prelu(const at::Tensor& input, const at::Tensor& weight) const {
   if (input.numel() == 0) return at::empty_like(input);
   const at::Tensor x = channels_somewhere(input);
   at::Tensor result = empty_output(x, {});
@@ -159,9 +159,10 @@ at::Tensor run_prelu(const at::Tensor& input, const at::Tensor& weight) {
   return laid_out_as(input, result);
 }
 
-std::pair<at::Tensor, at::Tensor> run_prelu_backward(const at::Tensor& grad_output,
-                                                     const at::Tensor& input,
-                                                     const at::Tensor& weight, bool overwrite) {
+std::pair<at::Tensor, at::Tensor> CpuLaunchers::prelu_backward(const at::Tensor& grad_output,
+                                                               const at::Tensor& input,
+                                                               const at::Tensor& weight,
+                                                               bool overwrite) const {
   at::Tensor grad_weight = at::empty_like(weight, at::MemoryFormat::Contiguous);
   if (input.numel() == 0) return {at::empty_like(input), grad_weight.zero_()};
   const at::Tensor x = channels_somewhere(input);

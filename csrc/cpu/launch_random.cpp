@@ -8,8 +8,8 @@
 
 namespace activations_ext::cpu {
 
-at::Tensor run_random(int index, const void* activation, const at::Tensor& a,
-                      const at::Tensor& gate, uint64_t seed) {
+at::Tensor CpuLaunchers::random(int index, const void* activation, const at::Tensor& a,
+                                const at::Tensor& gate, uint64_t seed) const {
   const at::Tensor x = a.contiguous(), y = gate.contiguous();
   const at::Tensor out = empty_output(x, y);
   const int64_t count = x.numel(), itemsize = x.itemsize();

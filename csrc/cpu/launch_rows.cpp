@@ -1,5 +1,4 @@
 // Where the rows are in memory, and how they are shared between threads.
-#include "launch_rows.h"
 
 #include <ATen/EmptyTensor.h>
 #include <ATen/OpMathType.h>
@@ -154,7 +153,7 @@ struct StatisticsJob {
 
 }  // namespace
 
-at::Tensor run_softmax(const at::Tensor& input, int64_t dim, bool logarithm) {
+at::Tensor CpuLaunchers::softmax(const at::Tensor& input, int64_t dim, bool logarithm) const {
   const at::Tensor out = contiguous_output(input);
   if (input.numel() == 0) return out;
   const AsRows rows({input, out}, dim);
@@ -165,8 +164,8 @@ at::Tensor run_softmax(const at::Tensor& input, int64_t dim, bool logarithm) {
   return out;
 }
 
-at::Tensor run_softmax_gradient(const at::Tensor& grad_output, const at::Tensor& result,
-                                int64_t dim, bool logarithm) {
+at::Tensor CpuLaunchers::softmax_gradient(const at::Tensor& grad_output, const at::Tensor& result,
+                                          int64_t dim, bool logarithm) const {
   const at::Tensor out = contiguous_output(result);
   if (out.numel() == 0) return out;
   const AsRows rows({grad_output, result, out}, dim);
@@ -178,7 +177,7 @@ at::Tensor run_softmax_gradient(const at::Tensor& grad_output, const at::Tensor&
   return out;
 }
 
-RowStatisticsTensors run_row_statistics(const RowsOfLogits& of, bool expected) {
+RowStatisticsTensors CpuLaunchers::row_statistics(const RowsOfLogits& of, bool expected) const {
   StatisticsJob job(of, {}, expected);
   c10::DimVector sizes(of.logits.sizes());
   if (!sizes.empty()) sizes.erase(sizes.begin() + of.dim);
@@ -201,8 +200,10 @@ RowStatisticsTensors run_row_statistics(const RowsOfLogits& of, bool expected) {
   return row;
 }
 
-at::Tensor run_row_statistics_gradient(const RowsOfLogits& of, const RowStatisticsTensors& row,
-                                       const RowStatisticsTensors& grad, bool overwrite) {
+at::Tensor CpuLaunchers::row_statistics_gradient(const RowsOfLogits& of,
+                                                 const RowStatisticsTensors& row,
+                                                 const RowStatisticsTensors& grad,
+                                                 bool overwrite) const {
   at::Tensor out = overwrite ? of.logits : empty_output(of.logits, {});
   if (out.numel() == 0) return out;
   StatisticsJob job(of, out, /*expected=*/true);

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "../losses/row_statistics.h"
-#include "row_sums.h"
+#include "sum_rows.h"
 
 namespace activations_ext::cpu {
 

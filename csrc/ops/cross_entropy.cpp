@@ -9,10 +9,10 @@
 
 #include <array>
 
-#include "autograd/node.h"
-#include "autograd/plain.h"
-#include "cpu/launch_rows.h"
-#include "row_statistics.h"
+#include "../autograd/node.h"
+#include "../autograd/plain.h"
+#include "../launch.h"
+#include "statistics_ops.h"
 
 namespace activations_ext {
 namespace {
@@ -55,9 +55,9 @@ struct CrossEntropyNode : SavingNode<CrossEntropyNode, 1, 5, 1> {
     AT_DISPATCH_FLOATING_TYPES_AND2(
         at::kBFloat16, at::kHalf, logits.scalar_type(), "cross_entropy_backward",
         [&] { grad = gradients_of_rows<scalar_t>(grad_output.contiguous(), share); });
-    return {cpu::run_row_statistics_gradient({logits, target, {}, dim, ignore_index, 0.0},
-                                             {maximum, log_sum, {}, {}, {}},
-                                             {{}, grad[0], grad[1], {}, {}}, /*overwrite=*/false)};
+    return {launch_on(logits).row_statistics_gradient(
+        {logits, target, {}, dim, ignore_index, 0.0}, {maximum, log_sum, {}, {}, {}},
+        {{}, grad[0], grad[1], {}, {}}, /*overwrite=*/false)};
   }
 };
 
@@ -85,7 +85,7 @@ struct Rows {
 };
 
 template <class S, class Compute = at::opmath_type<S>>
-Rows rows_of(const cpu::RowStatisticsTensors& row, const Tensor& target, int64_t ignore_index,
+Rows rows_of(const RowStatisticsTensors& row, const Tensor& target, int64_t ignore_index,
              at::ScalarType dtype, Reduction reduction) {
   const int64_t* classes = target.const_data_ptr<int64_t>();
   const Compute* log_sum = row.log_sum.const_data_ptr<Compute>();
@@ -125,7 +125,7 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& target, int64_t ignore_
   if (!fits(logits, target, ignore_index)) return {};
   const auto dtype = logits.scalar_type(), compute = at::toOpMathType(dtype);
   const Tensor classes = target.to(at::kLong).contiguous();
-  const auto row = cpu::run_row_statistics(
+  const auto row = launch_on(logits).row_statistics(
       {logits, classes, {}, class_dim(logits), ignore_index, /*softcap=*/0.0},
       /*expected=*/false);
   Rows rows;

@@ -1,10 +1,9 @@
 // The operators that draw a number for each element, from a seed: schema, CPU, Meta, Autograd and
 // functorch kernels. The seed is a tensor, so that torch's generator makes it inside of a graph
 // too.
-#include "random.h"
+#include "random_ops.h"
 
 #include <ATen/core/LegacyTypeDispatch.h>
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros_like.h>
@@ -14,42 +13,33 @@
 #include <tuple>
 #include <vector>
 
-#include "autograd/batching.h"
-#include "autograd/in_place.h"
-#include "checks.h"
-#include "cpu/launch.h"
+#include "../autograd/batching.h"
+#include "../autograd/in_place.h"
+#include "../checks.h"
+#include "../launch.h"
+#include "find_operator.h"
 
 namespace activations_ext {
-namespace {
 
 using at::Tensor;
 using torch::autograd::isFwGradDefined;
 
-using ForwardSignature = Tensor(const Tensor&, const Tensor&, double, double);
-using InPlaceSignature = Tensor&(Tensor&, const Tensor&, double, double);
-using BackwardSignature = Tensor(const Tensor&, const Tensor&, const Tensor&, double, double);
-
-template <class Signature>
-auto find(const char* name) {
-  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
-}
-
-}  // namespace
-
 Tensor& rrelu_with_seed_(Tensor& input, const Tensor& seed, double lower, double upper) {
-  static const auto op = find<InPlaceSignature>("activations_ext::rrelu_with_seed_");
+  static const auto op = find_operator<decltype(rrelu_with_seed_)>("rrelu_with_seed_");
   return op.call(input, seed, lower, upper);
 }
 Tensor& shift_dropout_with_seed_(Tensor& input, const Tensor& seed, double p, double minimum) {
-  static const auto op = find<InPlaceSignature>("activations_ext::shift_dropout_with_seed_");
+  static const auto op =
+      find_operator<decltype(shift_dropout_with_seed_)>("shift_dropout_with_seed_");
   return op.call(input, seed, p, minimum);
 }
 Tensor rrelu_with_seed(const Tensor& input, const Tensor& seed, double lower, double upper) {
-  static const auto op = find<ForwardSignature>("activations_ext::rrelu_with_seed");
+  static const auto op = find_operator<decltype(rrelu_with_seed)>("rrelu_with_seed");
   return op.call(input, seed, lower, upper);
 }
 Tensor shift_dropout_with_seed(const Tensor& input, const Tensor& seed, double p, double minimum) {
-  static const auto op = find<ForwardSignature>("activations_ext::shift_dropout_with_seed");
+  static const auto op =
+      find_operator<decltype(shift_dropout_with_seed)>("shift_dropout_with_seed");
   return op.call(input, seed, p, minimum);
 }
 
@@ -57,7 +47,7 @@ namespace {
 
 Tensor call_rrelu_backward(const Tensor& grad_output, const Tensor& saved, const Tensor& seed,
                            double lower, double upper) {
-  static const auto op = find<BackwardSignature>("activations_ext::rrelu_with_seed_backward");
+  static const auto op = find_operator<decltype(call_rrelu_backward)>("rrelu_with_seed_backward");
   return op.call(grad_output, saved, seed, lower, upper);
 }
 
@@ -72,8 +62,8 @@ A checked(const Tensor& tensor, const Tensor& seed, double first, double second)
 
 template <class A>
 Tensor run(const A& activation, const Tensor& a, const Tensor& gate, const Tensor& seed) {
-  return cpu::run_random(RandomActivations::index_of<A>(), &activation, a, gate,
-                         static_cast<uint64_t>(*seed.const_data_ptr<int64_t>()));
+  return launch_on(a).random(RandomActivations::index_of<A>(), &activation, a, gate,
+                             static_cast<uint64_t>(*seed.const_data_ptr<int64_t>()));
 }
 
 // The kernels below Autograd, where the in-place form is a copy of the result.
@@ -113,7 +103,7 @@ Tensor meta_rrelu_backward(const Tensor& grad_output, const Tensor& saved, const
                            double lower, double upper) {
   checked<RReLU>(saved, seed, lower, upper);
   check_same("rrelu", grad_output, saved);
-  return at::empty_like(cpu::layout_of(grad_output, saved));
+  return at::empty_like(layout_of(grad_output, saved));
 }
 Tensor meta_shift_dropout(const Tensor& input, const Tensor& seed, double p, double minimum) {
   checked<ShiftDropout>(input, seed, p, minimum);

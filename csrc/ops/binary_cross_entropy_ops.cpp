@@ -2,13 +2,13 @@
 // kernels do not reach (another device, vmap, forward mode, second derivatives, a target or weights
 // that require a gradient) torch's operators compute it.
 #include <ATen/ATen.h>
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
-#include "autograd/node.h"
-#include "checks.h"
-#include "cpu/launch_binary.h"
+#include "../autograd/node.h"
+#include "../checks.h"
+#include "../launch.h"
+#include "find_operator.h"
 
 namespace activations_ext {
 namespace {
@@ -17,21 +17,14 @@ using at::Tensor;
 
 Tensor call(const Tensor& input, const Tensor& target, const MaybeTensor& weight,
             const MaybeTensor& pos_weight, int64_t reduction) {
-  static const auto op =
-      c10::Dispatcher::singleton()
-          .findSchemaOrThrow("activations_ext::binary_cross_entropy_with_logits", "")
-          .typed<Tensor(const Tensor&, const Tensor&, const MaybeTensor&, const MaybeTensor&,
-                        int64_t)>();
+  static const auto op = find_operator<decltype(call)>("binary_cross_entropy_with_logits");
   return op.call(input, target, weight, pos_weight, reduction);
 }
 
 Tensor call_backward(const Tensor& grad_output, const Tensor& input, const Tensor& target,
                      const MaybeTensor& weight, const MaybeTensor& pos_weight, int64_t reduction) {
   static const auto op =
-      c10::Dispatcher::singleton()
-          .findSchemaOrThrow("activations_ext::binary_cross_entropy_with_logits_backward", "")
-          .typed<Tensor(const Tensor&, const Tensor&, const Tensor&, const MaybeTensor&,
-                        const MaybeTensor&, int64_t)>();
+      find_operator<decltype(call_backward)>("binary_cross_entropy_with_logits_backward");
   return op.call(grad_output, input, target, weight, pos_weight, reduction);
 }
 
@@ -64,8 +57,8 @@ void check(const Tensor& input, const Tensor& target, const MaybeTensor& weight,
   }
 }
 
-cpu::BinaryOperands operands(const Tensor& input, const Tensor& target, const MaybeTensor& weight,
-                             const MaybeTensor& pos_weight) {
+BinaryOperands operands(const Tensor& input, const Tensor& target, const MaybeTensor& weight,
+                        const MaybeTensor& pos_weight) {
   const auto or_one = [&](const MaybeTensor& tensor) {
     return (tensor.has_value() ? *tensor : at::ones({}, input.options())).expand_as(input);
   };
@@ -77,8 +70,8 @@ Tensor cpu_forward(const Tensor& input, const Tensor& target, const MaybeTensor&
   check_floating_point("binary_cross_entropy_with_logits", "input", input);
   check(input, target, weight, pos_weight);
   const auto of = operands(input, target, weight, pos_weight);
-  if (reduction == at::Reduction::None) return cpu::run_binary_losses(of);
-  double loss = cpu::run_binary_sum(of);
+  if (reduction == at::Reduction::None) return launch_on(input).binary_losses(of);
+  double loss = launch_on(input).binary_sum(of);
   if (reduction == at::Reduction::Mean) loss /= double(input.numel());
   return at::full({}, loss, input.options());
 }
@@ -88,8 +81,8 @@ Tensor cpu_backward(const Tensor& grad_output, const Tensor& input, const Tensor
   check_floating_point("binary_cross_entropy_with_logits", "input", input);
   check(input, target, weight, pos_weight);
   const double scale = reduction == at::Reduction::Mean ? 1.0 / double(input.numel()) : 1.0;
-  return cpu::run_binary_gradient(grad_output.expand_as(input), scale,
-                                  operands(input, target, weight, pos_weight));
+  return launch_on(input).binary_gradient(grad_output.expand_as(input), scale,
+                                          operands(input, target, weight, pos_weight));
 }
 
 Tensor meta_forward(const Tensor& input, const Tensor& target, const MaybeTensor& weight,

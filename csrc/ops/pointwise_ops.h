@@ -3,18 +3,14 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/core/dispatch/Dispatcher.h>
 
 #include <string>
 #include <utility>
 
-#include "registry.h"
+#include "../registry.h"
+#include "find_operator.h"
 
 namespace activations_ext {
-
-inline std::string operator_name(const char* activation, const char* suffix) {
-  return std::string("activations_ext::") + activation + suffix;
-}
 
 namespace detail {
 
@@ -57,35 +53,27 @@ struct Operator {
   using Binary = typename detail::Signature<A>::Binary;
 
   static at::Tensor forward(const at::Tensor& input, const Parameters<A>& parameters) {
-    static const auto op = find<Unary>("");
+    static const auto op = find_operator<Unary>(A::kName);
     return std::apply([&](auto... parameter) { return op.call(input, parameter...); }, parameters);
   }
   static at::Tensor& in_place(at::Tensor& input, const Parameters<A>& parameters) {
-    static const auto op = find<InPlace>("_");
+    static const auto op = find_operator<InPlace>(std::string(A::kName) + "_");
     return std::apply(
         [&](auto... parameter) -> at::Tensor& { return op.call(input, parameter...); }, parameters);
   }
   static at::Tensor backward(const at::Tensor& grad_output, const at::Tensor& saved,
                              const Parameters<A>& parameters, bool of_result) {
-    static const auto op = find<Binary>("_backward");
+    static const auto op = find_operator<Binary>(std::string(A::kName) + "_backward");
     return std::apply(
         [&](auto... parameter) { return op.call(grad_output, saved, parameter..., of_result); },
         parameters);
   }
   static at::Tensor curvature(const at::Tensor& grad_output, const at::Tensor& saved,
                               const Parameters<A>& parameters, bool of_result) {
-    static const auto op = find<Binary>("_curvature");
+    static const auto op = find_operator<Binary>(std::string(A::kName) + "_curvature");
     return std::apply(
         [&](auto... parameter) { return op.call(grad_output, saved, parameter..., of_result); },
         parameters);
-  }
-
- private:
-  template <class F>
-  static auto find(const char* suffix) {
-    return c10::Dispatcher::singleton()
-        .findSchemaOrThrow(operator_name(A::kName, suffix).c_str(), "")
-        .template typed<F>();
   }
 };
 

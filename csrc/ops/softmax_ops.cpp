@@ -1,11 +1,10 @@
 // The operators softmax and log_softmax: schema, CPU, Meta, Autograd and functorch kernels. What
 // the kernels do not cover (another device, layout or dtype) goes to torch's own function.
-#include "row_ops.h"
+#include "softmax_ops.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/WrapDimUtils.h>
 #include <ATen/core/LegacyTypeDispatch.h>
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/log_softmax.h>
@@ -14,11 +13,12 @@
 
 #include <string>
 
-#include "autograd/batching.h"
-#include "autograd/node.h"
-#include "autograd/plain.h"
-#include "checks.h"
-#include "cpu/launch_rows.h"
+#include "../autograd/batching.h"
+#include "../autograd/node.h"
+#include "../autograd/plain.h"
+#include "../checks.h"
+#include "../launch.h"
+#include "find_operator.h"
 
 namespace activations_ext {
 namespace {
@@ -32,20 +32,14 @@ constexpr const char* kName = kLogarithm ? "log_softmax" : "softmax";
 
 template <bool kLogarithm>
 Tensor call(const Tensor& input, int64_t dim) {
-  static const auto op =
-      c10::Dispatcher::singleton()
-          .findSchemaOrThrow((std::string("activations_ext::") + kName<kLogarithm>).c_str(), "")
-          .template typed<Tensor(const Tensor&, int64_t)>();
+  static const auto op = find_operator<decltype(call<kLogarithm>)>(kName<kLogarithm>);
   return op.call(input, dim);
 }
 
 template <bool kLogarithm>
 Tensor call_backward(const Tensor& grad_output, const Tensor& result, int64_t dim) {
-  static const auto op =
-      c10::Dispatcher::singleton()
-          .findSchemaOrThrow(
-              (std::string("activations_ext::") + kName<kLogarithm> + "_backward").c_str(), "")
-          .template typed<Tensor(const Tensor&, const Tensor&, int64_t)>();
+  static const auto op = find_operator<decltype(call_backward<kLogarithm>)>(
+      std::string(kName<kLogarithm>) + "_backward");
   return op.call(grad_output, result, dim);
 }
 
@@ -78,7 +72,7 @@ template <bool kLogarithm>
 Tensor cpu_forward(const Tensor& input, int64_t dim) {
   dim = at::maybe_wrap_dim(dim, input.dim());
   if (!has_kernels(input.scalar_type())) return torchs<kLogarithm>(input, dim);
-  return cpu::run_softmax(input, dim, kLogarithm);
+  return launch_on(input).softmax(input, dim, kLogarithm);
 }
 
 template <bool kLogarithm>
@@ -87,7 +81,7 @@ Tensor cpu_backward(const Tensor& grad_output, const Tensor& result, int64_t dim
   dim = at::maybe_wrap_dim(dim, result.dim());
   if (!has_kernels(result.scalar_type()))
     return composite_backward<kLogarithm>(grad_output, result, dim);
-  return cpu::run_softmax_gradient(grad_output, result, dim, kLogarithm);
+  return launch_on(result).softmax_gradient(grad_output, result, dim, kLogarithm);
 }
 
 template <bool kLogarithm>

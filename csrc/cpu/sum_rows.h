@@ -1,7 +1,7 @@
 // The first look at rows, which finds their RowSums.
 #pragma once
 
-#include "rows.h"
+#include "row_sweep.h"
 
 namespace activations_ext::cpu {
 

@@ -1,5 +1,5 @@
 // Schemas and the CPU and Meta kernels of the pointwise operators, by loops over the list.
-#include "ops.h"
+#include "pointwise_ops.h"
 
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros_like.h>
@@ -7,8 +7,8 @@
 
 #include <string>
 
-#include "checks.h"
-#include "cpu/launch.h"
+#include "../checks.h"
+#include "../launch.h"
 
 namespace activations_ext {
 namespace {
@@ -45,7 +45,7 @@ struct CpuForward {
   template <class A>
   static at::Tensor call(const at::Tensor& input, const Parameters<A>& parameters) {
     const A activation = checked<A>("input", input, parameters);
-    return cpu::run(cpu::forward(activation), input, {});
+    return launch_on(input).pointwise(forward_of(activation), input, {});
   }
 };
 
@@ -53,7 +53,7 @@ struct CpuInPlace {
   template <class A>
   static at::Tensor& call(at::Tensor& input, const Parameters<A>& parameters) {
     const A activation = checked<A>("input", input, parameters);
-    cpu::run_in_place(cpu::forward(activation), input);
+    launch_on(input).pointwise_in_place(forward_of(activation), input);
     return input;
   }
 };
@@ -63,7 +63,7 @@ struct CpuBackward {
   static at::Tensor call(const at::Tensor& grad_output, const at::Tensor& saved,
                          const Parameters<A>& parameters, bool of_result) {
     const A activation = checked<A>(grad_output, saved, parameters, of_result);
-    return cpu::run(cpu::backward(activation, of_result), grad_output, saved);
+    return launch_on(saved).pointwise(backward_of(activation, of_result), grad_output, saved);
   }
 };
 
@@ -73,7 +73,7 @@ struct CpuCurvature {
                          const Parameters<A>& parameters, bool of_result) {
     const A activation = checked<A>(grad_output, saved, parameters, of_result);
     if constexpr (!kCurved<A>) return at::zeros_like(grad_output);
-    return cpu::run(cpu::curvature(activation, of_result), grad_output, saved);
+    return launch_on(saved).pointwise(curvature_of(activation, of_result), grad_output, saved);
   }
 };
 
@@ -99,7 +99,7 @@ struct MetaBackward {
   static at::Tensor call(const at::Tensor& grad_output, const at::Tensor& saved,
                          const Parameters<A>& parameters, bool of_result) {
     checked<A>(grad_output, saved, parameters, of_result);
-    return at::empty_like(cpu::layout_of(grad_output, saved));
+    return at::empty_like(layout_of(grad_output, saved));
   }
 };
 

@@ -1,20 +1,20 @@
 // The operator row_statistics, of which the classification losses are made: schema, CPU and Meta
 // kernels, Autograd. Where the kernels do not reach (another device, vmap, forward mode, second
 // derivatives) the formula runs on torch's operators.
-#include "row_statistics.h"
+#include "statistics_ops.h"
 
 #include <ATen/ATen.h>
 #include <ATen/MemoryOverlap.h>
 #include <ATen/WrapDimUtils.h>
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/functorch/BatchedTensorImpl.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
-#include "autograd/node.h"
-#include "autograd/plain.h"
-#include "checks.h"
-#include "cpu/launch_rows.h"
+#include "../autograd/node.h"
+#include "../autograd/plain.h"
+#include "../checks.h"
+#include "../launch.h"
+#include "find_operator.h"
 
 namespace activations_ext {
 namespace {
@@ -25,10 +25,7 @@ using Statistics = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
 Statistics call(const Tensor& logits, int64_t dim, const MaybeTensor& target,
                 const MaybeTensor& weight, int64_t ignore_index, double softcap, bool expected,
                 bool overwrite) {
-  static const auto op = c10::Dispatcher::singleton()
-                             .findSchemaOrThrow("activations_ext::row_statistics", "")
-                             .typed<Statistics(const Tensor&, int64_t, const MaybeTensor&,
-                                               const MaybeTensor&, int64_t, double, bool, bool)>();
+  static const auto op = find_operator<decltype(call)>("row_statistics");
   return op.call(logits, dim, target, weight, ignore_index, softcap, expected, overwrite);
 }
 
@@ -126,8 +123,8 @@ int64_t check(const Tensor& logits, int64_t dim, const MaybeTensor& target,
   return dim;
 }
 
-cpu::RowsOfLogits rows_of(const Tensor& logits, int64_t dim, const MaybeTensor& target,
-                          const MaybeTensor& weight, int64_t ignore_index, double softcap) {
+RowsOfLogits rows_of(const Tensor& logits, int64_t dim, const MaybeTensor& target,
+                     const MaybeTensor& weight, int64_t ignore_index, double softcap) {
   return {logits, or_undefined(target), or_undefined(weight), dim, ignore_index, softcap};
 }
 
@@ -136,7 +133,7 @@ Statistics cpu_forward(const Tensor& logits, int64_t dim, const MaybeTensor& tar
                        bool expected, bool) {
   check_floating_point("row_statistics", "logits", logits);
   dim = check(logits, dim, target, weight);
-  const auto row = cpu::run_row_statistics(
+  const auto row = launch_on(logits).row_statistics(
       rows_of(logits, dim, target, weight, ignore_index, softcap), expected);
   const auto or_zero = [&](const Tensor& numbers) {
     return numbers.defined() ? numbers : at::zeros_like(row.maximum);
@@ -168,7 +165,7 @@ Tensor gradient_on_cpu(const MaybeTensor& grad_log_sum, const MaybeTensor& grad_
       "row_statistics(): expected argument 'maximum' to have a number for each row, but got "
       "shape ",
       maximum.sizes(), " for logits of shape ", logits.sizes());
-  return cpu::run_row_statistics_gradient(
+  return launch_on(logits).row_statistics_gradient(
       rows_of(logits, dim, target, weight, ignore_index, softcap),
       {maximum, log_sum, {}, {}, or_undefined(expected_logit)},
       {{},
@@ -315,12 +312,7 @@ Tensor row_statistics_backward(const MaybeTensor& grad_log_sum,
                                int64_t ignore_index, double softcap, const Tensor& maximum,
                                const Tensor& log_sum, const MaybeTensor& expected_logit) {
   static const auto op =
-      c10::Dispatcher::singleton()
-          .findSchemaOrThrow("activations_ext::row_statistics_backward", "")
-          .typed<Tensor(const MaybeTensor&, const MaybeTensor&, const MaybeTensor&,
-                        const MaybeTensor&, const Tensor&, int64_t, const MaybeTensor&,
-                        const MaybeTensor&, int64_t, double, const Tensor&, const Tensor&,
-                        const MaybeTensor&)>();
+      find_operator<decltype(row_statistics_backward)>("row_statistics_backward");
   return op.call(grad_log_sum, grad_target_logit, grad_weighted_sum, grad_expected_logit, logits,
                  dim, target, weight, ignore_index, softcap, maximum, log_sum, expected_logit);
 }

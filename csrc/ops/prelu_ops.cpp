@@ -1,26 +1,24 @@
 // The operator prelu: schema, CPU, Meta, Autograd and functorch kernels.
-#include "prelu.h"
+#include "prelu_ops.h"
 
 #include <ATen/autocast_mode.h>
 #include <ATen/core/LegacyTypeDispatch.h>
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/sum_to_size.h>
 #include <torch/library.h>
 
-#include "activations/prelu.h"
-#include "autograd/node.h"
-#include "autograd/reuse.h"
-#include "autograd/symbolic.h"
-#include "checks.h"
-#include "cpu/launch.h"
+#include "../activations/prelu.h"
+#include "../autograd/node.h"
+#include "../autograd/reuse.h"
+#include "../autograd/symbolic.h"
+#include "../checks.h"
+#include "../launch.h"
+#include "find_operator.h"
 
 namespace activations_ext {
 
 at::Tensor prelu(const at::Tensor& input, const at::Tensor& weight) {
-  static const auto op = c10::Dispatcher::singleton()
-                             .findSchemaOrThrow("activations_ext::prelu", "")
-                             .typed<at::Tensor(const at::Tensor&, const at::Tensor&)>();
+  static const auto op = find_operator<decltype(prelu)>("prelu");
   return op.call(input, weight);
 }
 
@@ -32,9 +30,7 @@ using Gradients = std::tuple<Tensor, Tensor>;  // of the input and of the weight
 
 Gradients call_prelu_backward(const Tensor& grad_output, const Tensor& input,
                               const Tensor& weight) {
-  static const auto op = c10::Dispatcher::singleton()
-                             .findSchemaOrThrow("activations_ext::prelu_backward", "")
-                             .typed<Gradients(const Tensor&, const Tensor&, const Tensor&)>();
+  static const auto op = find_operator<decltype(call_prelu_backward)>("prelu_backward");
   return op.call(grad_output, input, weight);
 }
 
@@ -69,12 +65,12 @@ void check_backward(const Tensor& grad_output, const Tensor& input, const Tensor
 
 Tensor cpu_forward(const Tensor& input, const Tensor& weight) {
   check_prelu_weight(input, weight);
-  return cpu::run_prelu(input, weight);
+  return launch_on(input).prelu(input, weight);
 }
 
 Gradients cpu_backward(const Tensor& grad_output, const Tensor& input, const Tensor& weight) {
   check_backward(grad_output, input, weight);
-  return cpu::run_prelu_backward(grad_output, input, weight, /*overwrite=*/false);
+  return launch_on(input).prelu_backward(grad_output, input, weight, /*overwrite=*/false);
 }
 
 Tensor meta_forward(const Tensor& input, const Tensor& weight) {
@@ -102,7 +98,7 @@ struct PReLUNode : SavingNode<PReLUNode, 0, 2, 2> {
     Tensor grad_input, grad_weight;
     if (may_overwrite(grad_output, input) && is_plain(weight)) {
       std::tie(grad_input, grad_weight) =
-          cpu::run_prelu_backward(grad_output, input, weight, /*overwrite=*/true);
+          launch_on(input).prelu_backward(grad_output, input, weight, /*overwrite=*/true);
     } else {
       std::tie(grad_input, grad_weight) = call_prelu_backward(grad_output, input, weight);
     }

@@ -1,0 +1,115 @@
+// Launchers, whatever the device: from tensors to the kernels' raw memory. They allocate, choose
+// the kernel for the dtype, walk over strides and split the work. Operators have checked the
+// arguments.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <utility>
+
+#include "registry.h"
+
+namespace activations_ext {
+
+// An activation and its pass, without their types.
+struct Pointwise {
+  const void* activation;
+  int index;  // in Activations
+  Pass pass;
+  bool cheap;  // bound by memory even within the cache: needs more elements to share with threads
+
+  template <class A>
+  Pointwise(const A& of, Pass which)
+      : activation(&of),
+        index(Activations::index_of<A>()),
+        pass(which),
+        cheap(A::kShape != Shape::kSmooth) {}
+};
+template <class A>
+Pointwise forward_of(const A& activation) {
+  return {activation, Pass::kForward};
+}
+template <class A>
+Pointwise backward_of(const A& activation, bool of_result) {
+  return {activation, of_result ? Pass::kBackwardOfResult : Pass::kBackward};
+}
+template <class A>
+Pointwise curvature_of(const A& activation, bool of_result) {
+  return {activation, of_result ? Pass::kCurvatureOfResult : Pass::kCurvature};
+}
+
+// Whose layout torch's pointwise operators give their result: the gradient's, unless it is
+// expanded.
+const at::Tensor& layout_of(const at::Tensor& grad_output, const at::Tensor& saved);
+
+// The rows of `logits` along `dim`. `target` (int64) has a class for each row, `weight` a number
+// for each class or each logit; either may be undefined.
+struct RowsOfLogits {
+  at::Tensor logits, target, weight;
+  int64_t dim, ignore_index;
+  double softcap;
+};
+
+// One number for each row, in the shape of `logits` without `dim`; float32 unless the logits are
+// float64. See losses/row_statistics.h. Undefined: what was not asked for, by a target, a weight or
+// `expected`.
+struct RowStatisticsTensors {
+  at::Tensor maximum, log_sum, target_logit, weighted_sum, expected_logit;
+};
+
+// All of the dtype of the logits; `target` of their shape too, the weights broadcastable to it.
+struct BinaryOperands {
+  at::Tensor logits, target, pos_weight, weight;
+};
+
+class Launchers {
+ public:
+  // out = op(a) or op(a, b); `b` is undefined for one input. All have the same shape and dtype;
+  // `out` may be one of the inputs, or else does not overlap them.
+  virtual void pointwise_into(const at::Tensor& out, const Pointwise& op, const at::Tensor& a,
+                              const at::Tensor& b) const = 0;
+  // The same into a new tensor.
+  virtual at::Tensor pointwise(const Pointwise& op, const at::Tensor& a,
+                               const at::Tensor& b) const = 0;
+  // input = op(input), each element once even where several share memory.
+  virtual void pointwise_in_place(const Pointwise& op, const at::Tensor& input) const = 0;
+
+  // `weight` has one element, or one for each channel, which is the input's dimension 1.
+  virtual at::Tensor prelu(const at::Tensor& input, const at::Tensor& weight) const = 0;
+  virtual std::pair<at::Tensor, at::Tensor> prelu_backward(const at::Tensor& grad_output,
+                                                           const at::Tensor& input,
+                                                           const at::Tensor& weight,
+                                                           bool overwrite) const = 0;
+
+  // The random activation at `index` of RandomActivations. Numbers are dealt in the order of the
+  // elements' indices, whatever the strides.
+  virtual at::Tensor random(int index, const void* activation, const at::Tensor& a,
+                            const at::Tensor& gate, uint64_t seed) const = 0;
+
+  // Into contiguous memory. `logarithm` chooses log_softmax.
+  virtual at::Tensor softmax(const at::Tensor& input, int64_t dim, bool logarithm) const = 0;
+  virtual at::Tensor softmax_gradient(const at::Tensor& grad_output, const at::Tensor& result,
+                                      int64_t dim, bool logarithm) const = 0;
+
+  virtual RowStatisticsTensors row_statistics(const RowsOfLogits& rows, bool expected) const = 0;
+  // Gradients that are undefined are 0. With `overwrite` the logits are the result.
+  virtual at::Tensor row_statistics_gradient(const RowsOfLogits& rows,
+                                             const RowStatisticsTensors& row,
+                                             const RowStatisticsTensors& grad,
+                                             bool overwrite) const = 0;
+
+  virtual at::Tensor binary_losses(const BinaryOperands& of) const = 0;
+  // Summed in an order that does not depend on the number of threads.
+  virtual double binary_sum(const BinaryOperands& of) const = 0;
+  // grad_output, broadcastable as well, times `scale` and the loss' derivative by the logits.
+  virtual at::Tensor binary_gradient(const at::Tensor& grad_output, double scale,
+                                     const BinaryOperands& of) const = 0;
+
+ protected:
+  ~Launchers() = default;
+};
+
+// Those of the device that holds the tensor.
+const Launchers& launch_on(const at::Tensor& tensor);
+
+}  // namespace activations_ext
