@@ -31,6 +31,8 @@ test: build
 
 bench: build
 	$(BIN)/python -m benchmarks.speed
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m benchmarks.speed \
+	    --sizes 1M --dtypes float32 --out benchmarks/results/avx2
 	$(BIN)/python -m benchmarks.losses
 	$(BIN)/python -m benchmarks.compiled
 	$(BIN)/python -m benchmarks.accuracy

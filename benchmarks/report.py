@@ -273,16 +273,19 @@ def speedups(rows: Sequence[Row], size: int) -> str:
 
 
 def overview(rows: Sequence[Row]) -> str:
-    """One line an activation: torch's time over ours in the columns that matter most.
+    """One line an activation: torch's time over ours in the columns that matter most, of those that
+    were measured.
 
     Where torch was measured with huge pages, too, that comes first: what is in brackets is due to
     the policy for pages, not to kernels.
     """
     by_key = {row.key: row for row in rows}
+    measured = {(row.size, row.dtype, row.mode) for row in rows}
+    columns = [column for column in OVERVIEW if column[1:] in measured]
     lines = []
     for name in dict.fromkeys(row.name for row in rows):
         line = [name]
-        for _, size, dtype, mode in OVERVIEW:
+        for _, size, dtype, mode in columns:
             row = by_key.get((name, mode, dtype, size))
             if row is None:
                 line.append("")
@@ -291,7 +294,7 @@ def overview(rows: Sequence[Row]) -> str:
             else:
                 line.append(f"{row.ratio_huge_pages:.1f} ({row.ratio:.1f})")
         lines.append(line)
-    return markdown_table(["", *(column[0] for column in OVERVIEW)], lines)
+    return markdown_table(["", *(column[0] for column in columns)], lines)
 
 
 def _speedup(row: Row) -> str:

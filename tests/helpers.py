@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -18,6 +19,12 @@ from activations_ext.registry import ACTIVATIONS, Activation
 from cases import BOUNDED, KINKS, OTHERS, SAVES_RESULT, SAVES_RESULT_IN_PLACE
 
 CAPABILITIES = tuple(name.lower() for name in _C.supported_capabilities())
+COMPILER = shlex.split(os.environ.get("CXX", "c++"))
+CAPABILITY_FLAGS = {
+    "default": [],
+    "avx2": ["-mavx2", "-mfma", "-mf16c"],
+    "avx512": ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma", "-mf16c"],
+}
 """What ATEN_CPU_CAPABILITY may be on this processor, the best last."""
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from helpers import CAPABILITIES
+from helpers import CAPABILITIES, CAPABILITY_FLAGS, COMPILER
 
 ROOT = Path(__file__).resolve().parent.parent
-COMPILER = shlex.split(os.environ.get("CXX", "c++"))
-FLAGS = {
-    "default": [],
-    "avx2": ["-mavx2", "-mfma", "-mf16c"],
-    "avx512": ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma", "-mf16c"],
-}
 
 
 @pytest.mark.skipif(shutil.which(COMPILER[0]) is None, reason="no compiler")
@@ -27,7 +19,8 @@ def test_rows_and_binary_losses(capability: str, tmp_path: Path) -> None:
     program = str(tmp_path / "rows")
     command = [*COMPILER, "-std=c++20", "-O0", "-g", "-fsanitize=address,undefined"]
     command += ["-fno-sanitize-recover=all", "-ffp-contract=off", "-I", str(ROOT / "csrc")]
-    command += [*FLAGS[capability], str(ROOT / "tests/rows_sanitized.cpp"), "-o", program]
+    source = str(ROOT / "tests/rows_sanitized.cpp")
+    command += [*CAPABILITY_FLAGS[capability], source, "-o", program]
     compiled = subprocess.run(command, capture_output=True, text=True)
     if "cannot find" in compiled.stderr and "asan" in compiled.stderr:
         pytest.skip("the compiler comes without its sanitizers")

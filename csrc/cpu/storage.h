@@ -75,16 +75,22 @@ inline HalfWords to_bits(Half, Vec<float> x) {
   return bit_cast_lanes<HalfWords>(_mm256_cvtps_ph(x.native, _MM_FROUND_TO_NEAREST_INT));
 }
 #else
+#if defined(__aarch64__)
+using HalfNumber =
+    __fp16;  // GCC 12 has _Float16 for C alone there; no function may return this one
+#else
+using HalfNumber = _Float16;
+#endif
 inline Vec<float> from_bits(Half, HalfWords bits) {
   Vec<float> x;
   for (int lane = 0; lane < kFloatLanes; ++lane)
-    x.native[lane] = float(std::bit_cast<_Float16>(uint16_t(bits[lane])));
+    x.native[lane] = float(__builtin_bit_cast(HalfNumber, uint16_t(bits[lane])));
   return x;
 }
 inline HalfWords to_bits(Half, Vec<float> x) {
   HalfWords bits;
   for (int lane = 0; lane < kFloatLanes; ++lane)
-    bits[lane] = std::bit_cast<uint16_t>(_Float16(x.native[lane]));
+    bits[lane] = __builtin_bit_cast(uint16_t, HalfNumber(x.native[lane]));
   return bits;
 }
 #endif

@@ -171,6 +171,11 @@ inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
   return _mm512_fmadd_ps(a.native, b.native, c.native);
 #elif defined(__FMA__)
   return _mm256_fmadd_ps(a.native, b.native, c.native);
+#elif defined(__ARM_FEATURE_FMA)
+  Vec<float> y;  // one instruction, as the compiler finds
+  for (int lane = 0; lane < Vec<float>::kLanes; ++lane)
+    y.native[lane] = __builtin_fmaf(a.native[lane], b.native[lane], c.native[lane]);
+  return y;
 #else
   // The product of two floats is exact in double; the sum is rounded twice, which is 0.5 + 2⁻²⁹
   // ULP at worst.
@@ -183,7 +188,7 @@ inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
 
 // a·b + c, with one rounding where the machine can and two where it cannot.
 inline Vec<float> madd(Vec<float> a, Vec<float> b, Vec<float> c) {
-#if defined(__FMA__)
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
   return fma(a, b, c);
 #else
   return a * b + c;
