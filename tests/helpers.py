@@ -105,6 +105,11 @@ class Case:
         return f"{self.name}({','.join(f'{value:g}' for value in self.parameters)})"
 
 
+def torch_lacks(name: str) -> bool:
+    """There is a formula of several operators in the place of a function of torch."""
+    return not hasattr(torch.nn.functional, name) and not hasattr(torch, name)
+
+
 def _cases() -> Iterable[Case]:
     for activation in ACTIVATIONS:
         for parameters in (tuple(activation.defaults.values()), *OTHERS.get(activation.name, ())):
