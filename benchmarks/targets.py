@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from activations_ext import cpu_capability
+
 KI, MI = 2**10, 2**20
 
 RELU_LIKE = (
@@ -94,12 +96,34 @@ TARGETS: tuple[Target, ...] = (
     Target(1.0, 32 * MI, None, "float32", (INPLACE,)),
 )
 
+AVX2_TARGETS: tuple[Target, ...] = (
+    Target(1.15, MI, ("exp", "sigmoid", "silu"), "float32", (FORWARD,)),
+    Target(2.2, MI, ("tanh",), "float32", (FORWARD,)),
+    Target(3.8, MI, ("elu", "selu"), "float32", (FORWARD,)),
+    Target(3.3, MI, ("celu",), "float32", (FORWARD,)),
+    Target(2.5, MI, ("softplus", "logsigmoid", "gelu_tanh"), "float32", (FORWARD,)),
+    Target(1.0, MI, ("gelu",), "float32", (FORWARD,)),
+    Target(4.0, MI, ("mish",), "float32", (FORWARD, BACKWARD)),
+    Target(1.0, MI, ("exp", "sigmoid", "silu", "tanh", "logsigmoid"), "float32", (BACKWARD,)),
+    Target(1.4, MI, ("elu", "selu", "celu"), "float32", (BACKWARD,)),
+    Target(1.2, MI, ("softplus",), "float32", (BACKWARD,)),
+    Target(1.15, MI, ("gelu",), "float32", (BACKWARD,)),
+    Target(2.2, MI, ("gelu_tanh",), "float32", (BACKWARD,)),
+)
+"""The same on a machine without AVX-512."""
+
 
 def target(
-    name: str, dtype: str, size: int, mode: str, *, huge_pages: bool = False
+    name: str,
+    dtype: str,
+    size: int,
+    mode: str,
+    *,
+    huge_pages: bool = False,
+    capability: str | None = None,
 ) -> float | None:
-    """The least ratio asked of this row, None if nothing is."""
-    for candidate in TARGETS:
+    """The least ratio asked of this row on the instruction set, None if nothing is."""
+    for candidate in AVX2_TARGETS if (capability or cpu_capability()) == "AVX2" else TARGETS:
         if candidate.covers(name, dtype, size, mode, huge_pages):
             return candidate.ratio
     return None

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 from activations_ext.registry import ACTIVATIONS, Activation
-from benchmarks import accuracy, report, speed
+from benchmarks import accuracy, report, speed, targets
 from benchmarks.references import truth_of
 from benchmarks.report import Row
-from benchmarks.targets import BACKWARD, FORWARD, INPLACE, target
+from benchmarks.targets import BACKWARD, FORWARD, INPLACE
 from benchmarks.timing import Contender, copy_contender, interleaved
 from helpers import away_from_kinks, case_of
 
@@ -57,6 +58,7 @@ def test_a_copy_moves_the_bytes_it_is_asked_to(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_targets_are_the_issues() -> None:
+    target = partial(targets.target, capability="AVX512")
     assert target("relu", "float32", 2**12, FORWARD) == 1
     assert target("elu", "float32", 2**20, FORWARD) == 4
     assert target("mish", "float32", 2**20, BACKWARD) == 8
@@ -68,6 +70,10 @@ def test_the_targets_are_the_issues() -> None:
     assert target("silu", "float32", 2**25, FORWARD) == 3
     assert target("silu", "float32", 2**25, INPLACE) == 1
     assert target("silu", "float32", 12345, FORWARD) is None
+    target = partial(targets.target, capability="AVX2")
+    assert target("elu", "float32", 2**20, FORWARD) == 3.8
+    assert target("gelu", "float32", 2**20, BACKWARD) == 1.15
+    assert target("relu", "float32", 2**20, FORWARD) is None
 
 
 def test_a_row_says_whether_its_target_is_met() -> None:
