@@ -17,7 +17,7 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= $(shell sed -n '/^torch==/p' requirements-dev.txt)
 BIN := $(VENV)/bin
-SOURCES := $(shell find csrc -name '*.h' -o -name '*.cpp')
+SOURCES := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cuh' -o -name '*.cu')
 CXX_OR_DEFAULT := $(if $(filter default undefined,$(origin CXX)),c++,$(CXX))
 
 .PHONY: demo test bench lint tools build clean distclean

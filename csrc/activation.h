@@ -77,6 +77,16 @@ constexpr bool kFromInput = requires(const A f, double x) { f.slope(x); };
 template <class A>
 constexpr bool kFromResult = requires(const A f, double x) { f.slope_of_result(x); };
 
+// visit.template operator()<kPass>() for each pass that the activation has.
+template <class A, class Visit>
+constexpr void for_each_pass(Visit visit) {
+  visit.template operator()<Pass::kForward>();
+  if constexpr (kFromInput<A>) visit.template operator()<Pass::kBackward>();
+  if constexpr (kFromInput<A> && kCurved<A>) visit.template operator()<Pass::kCurvature>();
+  if constexpr (kFromResult<A>) visit.template operator()<Pass::kBackwardOfResult>();
+  if constexpr (kFromResult<A> && kCurved<A>) visit.template operator()<Pass::kCurvatureOfResult>();
+}
+
 // The in-place form saves its result, else a copy of its input.
 template <class A>
 constexpr bool saves_result_in_place(const A& activation) {

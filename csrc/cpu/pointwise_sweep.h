@@ -3,25 +3,12 @@
 
 #include <algorithm>
 
+#include "../evaluate.h"
 #include "kernels.h"
 #include "shortcuts.h"
 #include "storage.h"
 
 namespace activations_ext::cpu {
-
-// What one pass computes of the inputs a and b.
-template <Pass kPass, class A, class V>
-inline V evaluate(const A& activation, V a, V b) {
-  const auto times_slope = [a](V slope) {
-    if constexpr (kGated<A>) return where(slope == V(0.0), V(0.0), a * slope);
-    return a * slope;
-  };
-  if constexpr (kPass == Pass::kForward) return value_of(activation, a);
-  if constexpr (kPass == Pass::kBackward) return times_slope(slope_of(activation, b));
-  if constexpr (kPass == Pass::kBackwardOfResult) return times_slope(activation.slope_of_result(b));
-  if constexpr (kPass == Pass::kCurvature) return a * activation.curvature(b);
-  if constexpr (kPass == Pass::kCurvatureOfResult) return a * activation.curvature_of_result(b);
-}
 
 // One vector after another. What is left over goes through the same code in a padded buffer.
 template <bool kStream, Pass kPass, class S, class A>
@@ -72,11 +59,7 @@ void fill_table(PointwiseKernel (&table)[Activations::kSize][kNumbers][kPasses],
   Activations::for_each([&]<Activation A>() {
     auto& passes = table[Activations::index_of<A>()][int(number)];
     const auto add = [&]<Pass kPass>() { passes[int(kPass)] = &pointwise<A, S, kPass>; };
-    add.template operator()<Pass::kForward>();
-    if constexpr (kFromInput<A>) add.template operator()<Pass::kBackward>();
-    if constexpr (kFromInput<A> && kCurved<A>) add.template operator()<Pass::kCurvature>();
-    if constexpr (kFromResult<A>) add.template operator()<Pass::kBackwardOfResult>();
-    if constexpr (kFromResult<A> && kCurved<A>) add.template operator()<Pass::kCurvatureOfResult>();
+    for_each_pass<A>(add);
   });
 }
 

@@ -1,0 +1,40 @@
+// Numbers in memory and the numbers that compute: the 16-bit types in float, rounded once.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <cstdint>
+
+namespace activations_ext::cuda {
+
+using BFloat16 = __nv_bfloat16;
+using Half = __half;
+
+__host__ __device__ inline float widened(float x) { return x; }
+__host__ __device__ inline double widened(double x) { return x; }
+__host__ __device__ inline float widened(BFloat16 x) { return __bfloat162float(x); }
+__host__ __device__ inline float widened(Half x) { return __half2float(x); }
+
+template <class S>
+using Compute = decltype(widened(S()));
+
+template <class S>
+__host__ __device__ inline S rounded(Compute<S> x) {
+  if constexpr (sizeof(S) == 2 && std::is_same_v<S, BFloat16>) {
+    return __float2bfloat16_rn(x);
+  } else if constexpr (sizeof(S) == 2) {
+    return __float2half_rn(x);
+  } else {
+    return x;
+  }
+}
+
+// As many numbers as one access of 16 bytes moves.
+template <class S>
+struct alignas(16) Pack {
+  static constexpr int kCount = 16 / sizeof(S);
+  S numbers[kCount];
+};
+
+}  // namespace activations_ext::cuda

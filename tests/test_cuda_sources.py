@@ -1,0 +1,87 @@
+"""The CUDA kernels without a GPU: nvcc compiles them, and their sources run on the host.
+
+tests/cuda_on_host.h has the threads of a block as fibers; the same headers that nvcc compiles are
+compiled for the host with it, under AddressSanitizer and UBSan.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from helpers import COMPILER
+
+ROOT = Path(__file__).resolve().parent.parent
+ARCHITECTURES = ("80", "90", "100")
+
+
+def toolkit() -> Path | None:
+    """The directory of CUDA's headers and nvcc."""
+    named = [os.environ[name] for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
+    found = [
+        Path(home)
+        for home in (
+            *named,
+            "/usr/local/cuda",
+            *sorted(map(str, Path("/usr/local").glob("cuda-*"))),
+        )
+    ]
+    return next((home for home in found if (home / "bin/nvcc").exists()), None)
+
+
+TOOLKIT = toolkit()
+pytestmark = pytest.mark.skipif(TOOLKIT is None, reason="no CUDA toolkit")
+
+
+def run_on_host(name: str, csrc: Path, directory: Path) -> subprocess.CompletedProcess[str]:
+    """Compile tests/cuda_<name>.cpp against ``csrc`` and run it."""
+    program = str(directory / name)
+    command = [*COMPILER, "-std=c++20", "-O1", "-g", "-fsanitize=address,undefined"]
+    command += ["-fno-sanitize-recover=all", "-ffp-contract=off", f"-I{csrc}", f"-I{ROOT}/tests"]
+    command += [f"-isystem{TOOLKIT}/include", f"{ROOT}/tests/cuda_{name}.cpp", "-o", program]
+    compiled = subprocess.run(command, capture_output=True, text=True)
+    if "cannot find" in compiled.stderr and "asan" in compiled.stderr:
+        pytest.skip("the compiler comes without its sanitizers")
+    assert compiled.returncode == 0, compiled.stderr[-3000:]
+    return subprocess.run([program], capture_output=True, text=True)
+
+
+def test_the_pointwise_sweep(tmp_path: Path) -> None:
+    result = run_on_host("pointwise", ROOT / "csrc", tmp_path)
+    assert (result.returncode, result.stdout) == (0, "clean\n"), result.stdout + result.stderr
+
+
+PLANTED = {
+    "a write beyond the end": ("i < count - in_packs;", "i <= count - in_packs;"),
+    "a tail that is left out": ("i < count - in_packs;", "i < head;"),
+    "a head as long as the tail": ("i < head ? i : i + in_packs", "i + in_packs"),
+    "packs where inputs stand otherwise": ("alike ? (count - head)", "true ? (count - head)"),
+}
+
+
+@pytest.mark.parametrize("fault", PLANTED)
+def test_the_net_holds(fault: str, tmp_path: Path) -> None:
+    """A fault planted in the sources is found."""
+    shutil.copytree(ROOT / "csrc", tmp_path / "csrc")
+    sweep = tmp_path / "csrc/cuda/pointwise_sweep.cuh"
+    sound, faulty = PLANTED[fault]
+    assert sweep.read_text().count(sound) == 1
+    sweep.write_text(sweep.read_text().replace(sound, faulty))
+    assert run_on_host("pointwise", tmp_path / "csrc", tmp_path).returncode != 0
+
+
+def test_nvcc_compiles_every_kernel(tmp_path: Path) -> None:
+    """For every activation, dtype and pass; none of them has a stack frame or spills registers."""
+    command = [str(TOOLKIT / "bin/nvcc"), "-std=c++20", "--expt-relaxed-constexpr", "-Xptxas", "-v"]
+    command += [f"-arch=sm_{ARCHITECTURES[1]}", "-cubin", "-I", str(ROOT / "csrc")]
+    command += [str(ROOT / "csrc/cuda/kernels.cu"), "-o", str(tmp_path / "kernels.cubin")]
+    compiled = subprocess.run(command, capture_output=True, text=True)
+    assert compiled.returncode == 0, compiled.stderr[-3000:]
+    frames = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill", compiled.stderr)
+    assert len(frames) > 100
+    assert set(frames) == {("0", "0")}
