@@ -20,6 +20,10 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
+// One block runs at a time.
+#undef __shared__
+#define __shared__ static
+
 inline uint3 threadIdx, blockIdx;
 inline dim3 blockDim, gridDim;
 

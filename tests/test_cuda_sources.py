@@ -51,28 +51,31 @@ def run_on_host(name: str, csrc: Path, directory: Path) -> subprocess.CompletedP
     return subprocess.run([program], capture_output=True, text=True)
 
 
-def test_the_pointwise_sweep(tmp_path: Path) -> None:
-    result = run_on_host("pointwise", ROOT / "csrc", tmp_path)
+@pytest.mark.parametrize("name", ["pointwise", "prelu"])
+def test_the_kernels_on_the_host(name: str, tmp_path: Path) -> None:
+    result = run_on_host(name, ROOT / "csrc", tmp_path)
     assert (result.returncode, result.stdout) == (0, "clean\n"), result.stdout + result.stderr
 
 
 PLANTED = {
-    "a write beyond the end": ("i < count - in_packs;", "i <= count - in_packs;"),
-    "a tail that is left out": ("i < count - in_packs;", "i < head;"),
-    "a head as long as the tail": ("i < head ? i : i + in_packs", "i + in_packs"),
-    "packs where inputs stand otherwise": ("alike ? (count - head)", "true ? (count - head)"),
+    "a write beyond the end": ("pointwise", "i < count - in_packs;", "i <= count - in_packs;"),
+    "a tail that is left out": ("pointwise", "i < count - in_packs;", "i < head;"),
+    "a head where the tail is": ("pointwise", "i < head ? i : i + in_packs", "i + in_packs"),
+    "packs of another start": ("pointwise", "alike ? (count - head)", "true ? (count - head)"),
+    "a missing barrier": ("prelu", "__syncthreads();", ""),
+    "a channel too many": ("prelu", "channel < at.channels && k", "k"),
 }
 
 
 @pytest.mark.parametrize("fault", PLANTED)
 def test_the_net_holds(fault: str, tmp_path: Path) -> None:
     """A fault planted in the sources is found."""
+    name, sound, faulty = PLANTED[fault]
     shutil.copytree(ROOT / "csrc", tmp_path / "csrc")
-    sweep = tmp_path / "csrc/cuda/pointwise_sweep.cuh"
-    sound, faulty = PLANTED[fault]
+    sweep = tmp_path / f"csrc/cuda/{name}_sweep.cuh"
     assert sweep.read_text().count(sound) == 1
     sweep.write_text(sweep.read_text().replace(sound, faulty))
-    assert run_on_host("pointwise", tmp_path / "csrc", tmp_path).returncode != 0
+    assert run_on_host(name, tmp_path / "csrc", tmp_path).returncode != 0
 
 
 def test_nvcc_compiles_every_kernel(tmp_path: Path) -> None:

@@ -2,23 +2,55 @@
 
 #include "kernels.h"
 #include "pointwise_sweep.cuh"
+#include "prelu_sweep.cuh"
 
 namespace activations_ext::cuda {
 namespace {
 
+// Enough for one step of each thread, up to a number that fills any device many times over.
+unsigned blocks_for(int64_t count, int64_t each_block) {
+  return unsigned(std::min<int64_t>((count + each_block - 1) / each_block, 1 << 20));
+}
+
 template <class A, class S, Pass kPass>
 void queue(const void* activation, void* out, const void* a, const void* b, int64_t count,
            cudaStream_t stream) {
-  constexpr int64_t kEachBlock = int64_t(kThreads) * Pack<S>::kCount, kMostBlocks = 1 << 20;
-  const int64_t blocks = std::min((count + kEachBlock - 1) / kEachBlock, kMostBlocks);
-  if (blocks == 0) return;  // which CUDA would refuse
-  pointwise<kPass, A, S><<<unsigned(blocks), kThreads, 0, stream>>>(
-      *static_cast<const A*>(activation), static_cast<S*>(out), static_cast<const S*>(a),
-      static_cast<const S*>(b), count);
+  if (count == 0) return;  // no blocks, which CUDA would refuse
+  const unsigned blocks = blocks_for(count, int64_t(kThreads) * Pack<S>::kCount);
+  pointwise<kPass, A, S>
+      <<<blocks, kThreads, 0, stream>>>(*static_cast<const A*>(activation), static_cast<S*>(out),
+                                        static_cast<const S*>(a), static_cast<const S*>(b), count);
+}
+
+template <class S>
+void queue_prelu(void* out, const void* input, const void* weight, PReLUShape shape,
+                 cudaStream_t stream) {
+  const int64_t count = shape.outer * shape.channels * shape.inner;
+  if (count == 0) return;
+  prelu<S><<<blocks_for(count, kThreads), kThreads, 0, stream>>>(
+      static_cast<S*>(out), static_cast<const S*>(input), static_cast<const S*>(weight),
+      Channels{shape.channels, shape.inner}, count);
+}
+
+template <class S>
+void queue_prelu_backward(void* grad_input, void* grad_weight, double* partial,
+                          const void* grad_output, const void* input, const void* weight,
+                          PReLUShape shape, cudaStream_t stream) {
+  const int lanes = shape.inner == 1 ? kSumLanes : 1;
+  const int64_t groups = (shape.channels + lanes - 1) / lanes;
+  const int splits = prelu_splits(shape);
+  if (groups == 0) return;
+  prelu_backward<S><<<unsigned(groups * splits), kSumThreads, 0, stream>>>(
+      static_cast<S*>(grad_input), partial, static_cast<const S*>(grad_output),
+      static_cast<const S*>(input), static_cast<const S*>(weight),
+      Channels{shape.channels, shape.inner}, shape.outer * shape.channels * shape.inner, splits);
+  prelu_grad_weight<S><<<blocks_for(shape.channels, kThreads), kThreads, 0, stream>>>(
+      static_cast<S*>(grad_weight), partial, shape.channels, splits);
 }
 
 template <class S>
 void fill(KernelTable& table, Number number) {
+  table.prelu[int(number)] = {&queue_prelu<S>, &queue_prelu_backward<S>};
   Activations::for_each([&]<Activation A>() {
     auto& passes = table.pointwise[Activations::index_of<A>()][int(number)];
     const auto add = [&]<Pass kPass>() { passes[int(kPass)] = &queue<A, S, kPass>; };
@@ -27,6 +59,11 @@ void fill(KernelTable& table, Number number) {
 }
 
 }  // namespace
+
+int prelu_splits(PReLUShape shape) {
+  constexpr int64_t kEach = int64_t(kSumThreads) * 16, kMost = 1024;
+  return int(std::clamp<int64_t>(shape.outer * shape.inner / kEach, 1, kMost));
+}
 
 const KernelTable& kernels() {
   static const KernelTable table = [] {
