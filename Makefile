@@ -36,6 +36,7 @@ bench: build
 	$(BIN)/python -m benchmarks.losses
 	$(BIN)/python -m benchmarks.compiled
 	$(BIN)/python -m benchmarks.accuracy
+	ATEN_CPU_CAPABILITY=avx2 $(BIN)/python -m benchmarks.accuracy --out benchmarks/results/avx2
 
 # mypy wants the environment's torch; the extension itself need not be built.
 lint: tools
