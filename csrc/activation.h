@@ -41,6 +41,10 @@ enum class Shape {
   kTwoSlopes,  // grad_output · slope, and no curvature
 };
 
+// The numbers in memory that there are kernels for.
+enum class Number { kFloat, kDouble, kBFloat16, kHalf };
+constexpr int kNumbers = 4;
+
 // What a sweep over memory computes of its inputs a and b.
 enum class Pass {
   kForward,           // out = value(a)

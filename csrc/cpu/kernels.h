@@ -8,9 +8,6 @@
 
 namespace activations_ext::cpu {
 
-enum class Number { kFloat, kDouble, kBFloat16, kHalf };
-constexpr int kNumbers = 4;
-
 // `activation` points to the struct of the activation. `out` may be `a` or `b`. With `stream`, the
 // stores bypass the cache.
 using PointwiseKernel = void (*)(const void* activation, void* out, const void* a, const void* b,

@@ -12,8 +12,8 @@ using V = Vec<float>;
 
 // One polynomial on each of 8 or 16 pieces of 0 ≤ x < limit or, with 32 columns, up to 32 of
 // |x| < limit, which are `width` = 2ᵏ wide. The rows are the pieces' centres, then the
-// coefficients, as ../minimax.py prints them. Centres are chosen so that the constant is almost a
-// float: the result is little worse than rounded once.
+// coefficients, as ../minimax.py prints them. The centres are where rounding those to float costs
+// least: the result is little worse than rounded once.
 template <std::size_t kRows, std::size_t kPieces>
 struct Pieces {
   double width, limit;

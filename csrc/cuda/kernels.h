@@ -10,9 +10,6 @@
 
 namespace activations_ext::cuda {
 
-enum class Number { kFloat, kDouble, kBFloat16, kHalf };
-constexpr int kNumbers = 4;
-
 // out = pass(a, b); see pointwise_sweep.cuh.
 using PointwiseKernel = void (*)(const void* activation, void* out, const void* a, const void* b,
                                  int64_t count, cudaStream_t stream);
