@@ -1,57 +1,28 @@
 // The CUDA pointwise sweep on the host, bit for bit against a plain loop over the same number type:
-// sizes, starts and grids at which a head, a tail or a step could be wrong. Arrays have their exact
-// size, for AddressSanitizer to see what lies beyond. Prints what differs, or "clean".
-#include <cstdio>
+// sizes, starts and grids at which a head, a tail or a step could be wrong. Prints what differs,
+// or "clean".
 #include <cstring>
-#include <random>
-#include <vector>
 
 #include "cuda_on_host.h"
 // After the shim, whose names it uses.
 #include "cuda/pointwise_sweep.cuh"
+#include "cuda_arrays.h"
 
 using namespace activations_ext;
 
 namespace {
 
-int failures = 0;
-
-void* aligned(std::size_t bytes) {
-  void* memory = nullptr;
-  if (posix_memalign(&memory, 16, bytes) != 0) std::abort();
-  return memory;
-}
-
-template <class S>
-struct Array {  // `count` numbers, `offset` of them after a multiple of 16 bytes
-  char* memory;
-  S* data;
-  Array(int64_t count, int offset)
-      : memory(static_cast<char*>(aligned((count + offset) * sizeof(S)))),
-        data(reinterpret_cast<S*>(memory) + offset) {}
-  ~Array() { std::free(memory); }
-};
-
 template <Pass kPass, class S, class A>
 void compare(const A& f, int64_t count, int offset_out, int offset_a, int offset_b, int blocks) {
-  static std::mt19937 random(1);
-  static std::normal_distribution<double> normal(0.0, 3.0);
-  Array<S> out(count, offset_out), a(count, offset_a), b(count, offset_b);
-  for (int64_t i = 0; i < count; ++i) {
-    a.data[i] = cuda::rounded<S>(cuda::Compute<S>(normal(random)));
-    b.data[i] = cuda::rounded<S>(cuda::Compute<S>(normal(random)));
-  }
-  cuda_on_host::launch(&cuda::pointwise<kPass, A, S>, blocks, 32, f, out.data,
-                       static_cast<const S*>(a.data), static_cast<const S*>(b.data), count);
-  for (int64_t i = 0; i < count; ++i) {
-    const S expected =
-        cuda::rounded<S>(evaluate<kPass>(f, cuda::widened(a.data[i]), cuda::widened(b.data[i])));
-    if (std::memcmp(&expected, &out.data[i], sizeof(S)) == 0) continue;
-    if (failures++ < 5)
-      std::printf("%s, pass %d, %d bytes: element %ld of %ld differs\n", A::kName, int(kPass),
-                  int(sizeof(S)), long(i), long(count));
-    return;
-  }
+  const auto a = drawn<S>(count, 3.0, offset_a), b = drawn<S>(count, 3.0, offset_b);
+  Array<S> out(count, offset_out), expected(count);
+  for (int64_t i = 0; i < count; ++i)
+    expected[i] = cuda::rounded<S>(evaluate<kPass>(f, a.number(i), b.number(i)));
+  cuda_on_host::launch(&cuda::pointwise<kPass, A, S>, blocks, 32, f, out.data(), a.read(), b.read(),
+                       count);
+  expect(std::memcmp(out.data(), expected.data(), count * sizeof(S)) == 0,
+         "%s, pass %d, %d bytes: differs with %ld elements from %d, %d and %d", A::kName,
+         int(kPass), int(sizeof(S)), long(count), offset_out, offset_a, offset_b);
 }
 
 template <Pass kPass, class S, class A>
@@ -81,6 +52,5 @@ int main() {
   every_pass<double>();
   every_pass<cuda::BFloat16>();
   every_pass<cuda::Half>();
-  if (failures == 0) std::puts("clean");
-  return failures == 0 ? 0 : 1;
+  return verdict();
 }

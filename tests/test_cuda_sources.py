@@ -40,7 +40,7 @@ pytestmark = pytest.mark.skipif(TOOLKIT is None, reason="no CUDA toolkit")
 def run_on_host(name: str, csrc: Path, directory: Path) -> subprocess.CompletedProcess[str]:
     """Compile tests/cuda_<name>.cpp against ``csrc`` and run it."""
     program = str(directory / name)
-    command = [*COMPILER, "-std=c++20", "-O1", "-g", "-fsanitize=address,undefined"]
+    command = [*COMPILER, "-std=c++20", "-O0", "-fsanitize=address,undefined"]
     command += ["-fno-sanitize-recover=all", "-ffp-contract=off", f"-I{csrc}", f"-I{ROOT}/tests"]
     command += [f"-isystem{TOOLKIT}/include", f"{ROOT}/tests/cuda_{name}.cpp", "-o", program]
     compiled = subprocess.run(command, capture_output=True, text=True)
@@ -50,28 +50,31 @@ def run_on_host(name: str, csrc: Path, directory: Path) -> subprocess.CompletedP
     return subprocess.run([program], capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("name", ["pointwise", "prelu"])
+@pytest.mark.parametrize("name", ["pointwise", "prelu", "table"])
 def test_the_kernels_on_the_host(name: str, tmp_path: Path) -> None:
     result = run_on_host(name, ROOT / "csrc", tmp_path)
     assert (result.returncode, result.stdout) == (0, "clean\n"), result.stdout + result.stderr
 
 
+# The program that finds it, the file under csrc/cuda/, what stands there and what is planted.
 PLANTED = {
-    "a write beyond the end": ("pointwise", "i < count - in_packs;", "i <= count - in_packs;"),
-    "a tail that is left out": ("pointwise", "i < count - in_packs;", "i < head;"),
-    "a head where the tail is": ("pointwise", "i < head ? i : i + in_packs", "i + in_packs"),
-    "packs of another start": ("pointwise", "alike ? (count - head)", "true ? (count - head)"),
-    "a missing barrier": ("prelu", "__syncthreads();", ""),
-    "a channel too many": ("prelu", "channel < at.channels && k", "k"),
+    "a write beyond the end": ("pointwise", "pointwise_sweep.cuh", "i < count - in_packs;", "i <= count - in_packs;"),
+    "a tail that is left out": ("pointwise", "pointwise_sweep.cuh", "i < count - in_packs;", "i < head;"),
+    "a head where the tail is": ("pointwise", "pointwise_sweep.cuh", "i < head ? i : i + in_packs", "i + in_packs"),
+    "packs of another start": ("pointwise", "pointwise_sweep.cuh", "alike ? (count - head)", "true ? (count - head)"),
+    "a missing barrier": ("prelu", "prelu_sweep.cuh", "__syncthreads();", ""),
+    "a number too many": ("table", "random_sweep.cuh", "if (i >= count) break;", ""),
+    "another thread's number": ("table", "random_sweep.cuh", "w * kCountersInChunk", "(3 - w) * kCountersInChunk"),
+    "a channel too many": ("prelu", "prelu_sweep.cuh", "channel < at.channels && k", "k"),
 }
 
 
 @pytest.mark.parametrize("fault", PLANTED)
 def test_the_net_holds(fault: str, tmp_path: Path) -> None:
     """A fault planted in the sources is found."""
-    name, sound, faulty = PLANTED[fault]
+    name, file, sound, faulty = PLANTED[fault]
     shutil.copytree(ROOT / "csrc", tmp_path / "csrc")
-    sweep = tmp_path / f"csrc/cuda/{name}_sweep.cuh"
+    sweep = tmp_path / "csrc/cuda" / file
     assert sweep.read_text().count(sound) == 1
     sweep.write_text(sweep.read_text().replace(sound, faulty))
     assert run_on_host(name, tmp_path / "csrc", tmp_path).returncode != 0

@@ -14,8 +14,9 @@ struct ShiftDropout {
   static constexpr std::array kParameters = {Parameter{"p"}, Parameter{"minimum"}};
   double p, minimum;
 
+  // `uniform` is the element's random number in [0, 1); the second argument is the gate of others.
   template <class T>
-  constexpr T value(T x, T uniform) const {
+  constexpr T value(T x, T, T uniform) const {
     const T kept = madd(x - T(minimum), T(1.0 / (1.0 - p)), T(minimum));
     return where(uniform < T(p), T(minimum), kept);
   }

@@ -9,15 +9,6 @@
 
 namespace activations_ext::cpu {
 
-template <class V>
-inline V evaluate(const RReLU& activation, V a, V gate, V uniform) {
-  return activation.value(a, gate, uniform);
-}
-template <class V>
-inline V evaluate(const ShiftDropout& activation, V a, V, V uniform) {
-  return activation.value(a, uniform);
-}
-
 // `from` as the vector that computes for S.
 template <class S>
 inline ComputeVec<S> load_uniform(const float* from) {
@@ -47,14 +38,14 @@ void random_map(const void* activation, void* out, const void* a, const void* ga
     int64_t i = begin;
     for (; i + kLanes <= end; i += kLanes) {
       const auto u = load_uniform<S>(uniform + (i - begin));
-      store<false>(to + i, evaluate(local, load(x + i), load(y + i), u));
+      store<false>(to + i, local.value(load(x + i), load(y + i), u));
     }
     if (i < end) {
       S tail_x[kLanes] = {}, tail_y[kLanes] = {};
       std::copy(x + i, x + end, tail_x);
       std::copy(y + i, y + end, tail_y);
       const auto u = load_uniform<S>(uniform + (i - begin));  // 1024 is a multiple of kLanes
-      store<false>(tail_x, evaluate(local, load(tail_x), load(tail_y), u));
+      store<false>(tail_x, local.value(load(tail_x), load(tail_y), u));
       std::copy(tail_x, tail_x + (end - i), to + i);
     }
   }

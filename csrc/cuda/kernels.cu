@@ -1,35 +1,35 @@
 #include <algorithm>
 
 #include "kernels.h"
+#include "launch_kernel.cuh"
 #include "pointwise_sweep.cuh"
 #include "prelu_sweep.cuh"
+#include "random_sweep.cuh"
 
 namespace activations_ext::cuda {
 namespace {
 
-// Enough for one step of each thread, up to a number that fills any device many times over.
-unsigned blocks_for(int64_t count, int64_t each_block) {
-  return unsigned(std::min<int64_t>((count + each_block - 1) / each_block, 1 << 20));
+// Enough for one step of each thread, up to a number that fills any device many times over. CUDA
+// refuses to launch none: `count` is positive.
+int64_t blocks_for(int64_t count, int64_t each_block) {
+  return std::min<int64_t>((count + each_block - 1) / each_block, 1 << 20);
 }
 
 template <class A, class S, Pass kPass>
 void queue(const void* activation, void* out, const void* a, const void* b, int64_t count,
            cudaStream_t stream) {
-  if (count == 0) return;  // no blocks, which CUDA would refuse
-  const unsigned blocks = blocks_for(count, int64_t(kThreads) * Pack<S>::kCount);
-  pointwise<kPass, A, S>
-      <<<blocks, kThreads, 0, stream>>>(*static_cast<const A*>(activation), static_cast<S*>(out),
-                                        static_cast<const S*>(a), static_cast<const S*>(b), count);
+  launch(&pointwise<kPass, A, S>, blocks_for(count, int64_t(kThreads) * Pack<S>::kCount), kThreads,
+         stream, *static_cast<const A*>(activation), static_cast<S*>(out), static_cast<const S*>(a),
+         static_cast<const S*>(b), count);
 }
 
 template <class S>
 void queue_prelu(void* out, const void* input, const void* weight, PReLUShape shape,
                  cudaStream_t stream) {
   const int64_t count = shape.outer * shape.channels * shape.inner;
-  if (count == 0) return;
-  prelu<S><<<blocks_for(count, kThreads), kThreads, 0, stream>>>(
-      static_cast<S*>(out), static_cast<const S*>(input), static_cast<const S*>(weight),
-      Channels{shape.channels, shape.inner}, count);
+  launch(&prelu<S>, blocks_for(count, kThreads), kThreads, stream, static_cast<S*>(out),
+         static_cast<const S*>(input), static_cast<const S*>(weight),
+         Channels{shape.channels, shape.inner}, count);
 }
 
 template <class S>
@@ -39,23 +39,34 @@ void queue_prelu_backward(void* grad_input, void* grad_weight, double* partial,
   const int lanes = shape.inner == 1 ? kSumLanes : 1;
   const int64_t groups = (shape.channels + lanes - 1) / lanes;
   const int splits = prelu_splits(shape);
-  if (groups == 0) return;
-  prelu_backward<S><<<unsigned(groups * splits), kSumThreads, 0, stream>>>(
-      static_cast<S*>(grad_input), partial, static_cast<const S*>(grad_output),
-      static_cast<const S*>(input), static_cast<const S*>(weight),
-      Channels{shape.channels, shape.inner}, shape.outer * shape.channels * shape.inner, splits);
-  prelu_grad_weight<S><<<blocks_for(shape.channels, kThreads), kThreads, 0, stream>>>(
-      static_cast<S*>(grad_weight), partial, shape.channels, splits);
+  launch(&prelu_backward<S>, groups * splits, kSumThreads, stream, static_cast<S*>(grad_input),
+         partial, static_cast<const S*>(grad_output), static_cast<const S*>(input),
+         static_cast<const S*>(weight), Channels{shape.channels, shape.inner},
+         shape.outer * shape.channels * shape.inner, splits);
+  launch(&prelu_grad_weight<S>, blocks_for(shape.channels, kThreads), kThreads, stream,
+         static_cast<S*>(grad_weight), static_cast<const double*>(partial), shape.channels, splits);
+}
+
+template <class A, class S>
+void queue_random(const void* activation, void* out, const void* a, const void* gate,
+                  const int64_t* seed, int64_t count, cudaStream_t stream) {
+  launch(&random_map<A, S>, blocks_for(count, kRandomChunk), kCountersInChunk, stream,
+         *static_cast<const A*>(activation), static_cast<S*>(out), static_cast<const S*>(a),
+         static_cast<const S*>(gate), seed, count);
 }
 
 template <class S>
 void fill(KernelTable& table, Number number) {
-  table.prelu[int(number)] = {&queue_prelu<S>, &queue_prelu_backward<S>};
+  const int n = int(number);
   Activations::for_each([&]<Activation A>() {
-    auto& passes = table.pointwise[Activations::index_of<A>()][int(number)];
-    const auto add = [&]<Pass kPass>() { passes[int(kPass)] = &queue<A, S, kPass>; };
+    const auto add = [&]<Pass kPass>() {
+      table.pointwise[Activations::index_of<A>()][n][int(kPass)] = &queue<A, S, kPass>;
+    };
     for_each_pass<A>(add);
   });
+  RandomActivations::for_each(
+      [&]<class A>() { table.random[RandomActivations::index_of<A>()][n] = &queue_random<A, S>; });
+  table.prelu[n] = {&queue_prelu<S>, &queue_prelu_backward<S>};
 }
 
 }  // namespace

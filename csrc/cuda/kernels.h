@@ -1,5 +1,5 @@
-// What the launchers call: kernels on raw, contiguous device memory, queued on a stream. Needs
-// CUDA's headers, and no torch.
+// What the launchers call: kernels on raw, contiguous device memory, queued on a stream. None of
+// them is called for no elements. Needs CUDA's headers, and no torch.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -13,6 +13,11 @@ namespace activations_ext::cuda {
 // out = pass(a, b); see pointwise_sweep.cuh.
 using PointwiseKernel = void (*)(const void* activation, void* out, const void* a, const void* b,
                                  int64_t count, cudaStream_t stream);
+
+// out = value(a, gate, uniform numbers of the stream *seed), which is device memory; see
+// random_sweep.cuh.
+using RandomKernel = void (*)(const void* activation, void* out, const void* a, const void* gate,
+                              const int64_t* seed, int64_t count, cudaStream_t stream);
 
 // Memory of (outer, channels, inner), and a weight for each channel; see prelu_sweep.cuh.
 struct PReLUShape {
@@ -31,6 +36,7 @@ int prelu_splits(PReLUShape shape);
 
 struct KernelTable {
   PointwiseKernel pointwise[Activations::kSize][kNumbers][kPasses];
+  RandomKernel random[RandomActivations::kSize][kNumbers];
   PReLUKernels prelu[kNumbers];
 };
 

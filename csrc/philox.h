@@ -1,0 +1,36 @@
+// Philox 4x32-10 (Salmon et al., SC 2011): random numbers as a function of a seed and a counter,
+// so that backward can make forward's numbers again, in any order, on any device and on any number
+// of threads.
+#pragma once
+
+#include <cstdint>
+
+namespace activations_ext {
+
+// Numbers are made in chunks of 256 counters: word w of counter 256·chunk + j makes number
+// 1024·chunk + 256·w + j of a tensor.
+constexpr int kRandomChunk = 1024;
+constexpr int kCountersInChunk = kRandomChunk / 4;
+
+// The counters in, random words out. A word is the lower half of 64 bits, or of each lane of a
+// vector of them; the upper half is rubbish, on both ways. `multiply` gives the product of two
+// words in all 64 bits.
+template <class Words, class Multiply>
+constexpr void philox(Words (&word)[4], uint64_t seed, Multiply multiply) {
+  uint32_t key[2] = {uint32_t(seed), uint32_t(seed >> 32)};
+  for (int round = 0; round < 10; ++round) {
+    const Words a = multiply(word[0], 0xD2511F53), b = multiply(word[2], 0xCD9E8D57);
+    word[0] = (b >> 32) ^ word[1] ^ key[0];
+    word[2] = (a >> 32) ^ word[3] ^ key[1];
+    word[1] = b;
+    word[3] = a;
+    key[0] += 0x9E3779B9;
+    key[1] += 0xBB67AE85;
+  }
+}
+
+// A uniform number in [0, 1) is a multiple of 2⁻²⁴: the upper 24 bits of a word.
+constexpr int kUnusedBits = 8;
+constexpr float kUniformStep = 0x1p-24f;
+
+}  // namespace activations_ext
