@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -18,9 +19,29 @@ from typing import NoReturn
 
 from setuptools import Extension, setup
 
+
+def cuda_toolkit() -> Path | None:
+    """The newest place that has nvcc and CUDA's headers, unless CUDA_HOME or CUDA_PATH names one.
+
+    torch goes by the nvcc on the PATH, which may be a wrapper far from the headers.
+    """
+    for name in ("CUDA_HOME", "CUDA_PATH"):
+        if os.environ.get(name):
+            return Path(os.environ[name])
+    likely = [Path("/usr/local/cuda"), *sorted(Path("/usr/local").glob("cuda-*"), reverse=True)]
+    if nvcc := shutil.which("nvcc"):
+        likely.append(Path(nvcc).resolve().parent.parent)
+    fits = (p for p in likely if (p / "bin/nvcc").exists() and (p / "include/cuda.h").exists())
+    return next(fits, None)
+
+
+TOOLKIT = cuda_toolkit()
+if TOOLKIT is not None:
+    os.environ["CUDA_HOME"] = str(TOOLKIT)  # before torch looks
+
 try:
     import torch
-    from torch.utils.cpp_extension import BuildExtension, CppExtension
+    from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtension
 except ModuleNotFoundError as missing:
     if missing.name != "torch":
         raise
@@ -31,7 +52,7 @@ except ModuleNotFoundError as missing:
         "    pip install --no-build-isolation ."
     ) from None
 
-HEADERS = sorted(str(path) for path in Path("csrc").rglob("*.h"))
+HEADERS = sorted(str(path) for path in Path("csrc").rglob("*.h*") if path.suffix in (".h", ".cuh"))
 COMMON_FLAGS = ["-O3", "-std=c++20", "-fvisibility=hidden", "-Wall", "-g0"]
 
 # The kernels keep NaN, infinities and the order of operations; what is given up (errno, traps)
@@ -58,6 +79,11 @@ PROBE = """
 template <std::floating_point T> constexpr T twice(T x) { return x + x; }
 static_assert([]<class T>(T x) { return twice(x); }(1.0) == 2.0);
 """
+
+
+# CUDA's kernels are compiled where they can run: with a CUDA build of torch.
+WITH_CUDA = TOOLKIT is not None and torch.version.cuda is not None
+NVCC_FLAGS = ["-O3", "-std=c++20", "--expt-relaxed-constexpr", "-Xcompiler", "-fvisibility=hidden"]
 
 
 def fail(text: str) -> NoReturn:
@@ -103,11 +129,13 @@ def extensions() -> list[Extension]:
     compile_openmp, link_openmp = openmp()
     bindings = [*Path("csrc").glob("*.cpp"), *Path("csrc/ops").glob("*.cpp")]
     bindings += [*Path("csrc/autograd").glob("*.cpp"), *Path("csrc/cpu").glob("*.cpp")]
-    operators = CppExtension(
+    if WITH_CUDA:
+        bindings += [*Path("csrc/cuda").glob("*.cpp"), *Path("csrc/cuda").glob("*.cu")]
+    operators = (CUDAExtension if WITH_CUDA else CppExtension)(
         "activations_ext._C",
         sorted(str(path) for path in bindings),
         depends=HEADERS,
-        extra_compile_args=[*COMMON_FLAGS, *compile_openmp],
+        extra_compile_args={"cxx": [*COMMON_FLAGS, *compile_openmp], "nvcc": NVCC_FLAGS},
         extra_link_args=link_openmp,
     )
     # One module per instruction set, so that the linker cannot choose an AVX-512 copy of an inline
@@ -141,6 +169,12 @@ class Build(BuildExtension):
     def build_extensions(self) -> None:
         check_compiler()
         os.environ.setdefault("MAX_JOBS", str(os.cpu_count() or 1))  # ninja would take two more
+        if WITH_CUDA:
+            # Not for the cards of this machine, which may have none: CUDA 12.8 is the first to know
+            # Blackwell. Other cards compile what the last entry's PTX says.
+            known = tuple(map(int, torch.version.cuda.split("."))) >= (12, 8)
+            cards = "8.0;9.0;10.0+PTX" if known else "8.0;9.0+PTX"
+            os.environ.setdefault("TORCH_CUDA_ARCH_LIST", cards)
         super().build_extensions()
 
     def build_extension(self, ext: Extension) -> None:

@@ -24,6 +24,7 @@ from activations_ext.export import uses_torchs
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
+_DEVICES = (*_C.devices(), "meta")
 _OPERATORS = torch.ops.activations_ext
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -61,7 +62,7 @@ def call_operator(
     point, which saves a microsecond. Where there is no kernel, torch's own function runs.
     """
     if is_dynamo_compiling():
-        if not has_kernel(input) or holds_torchs(name):
+        if not _runs(name, input) or holds_torchs(name):
             return _torchs(name, input, parameters, inplace)
         return getattr(_OPERATORS, name + "_" if inplace else name)(input, *parameters)  # type: ignore[no-any-return]
     result = getattr(_C, name)(input, bool(inplace), *parameters)
@@ -76,10 +77,19 @@ def has_kernel(input: Tensor) -> bool:
         not uses_torchs()
         and input.dtype in DTYPES
         and input.layout == torch.strided
-        and input.device.type in ("cpu", "meta")
+        and input.device.type in _DEVICES
         and not input.is_nested
         and not _is_wrapper(input)
     )
+
+
+def has_row_kernel(input: Tensor) -> bool:
+    """The same of softmax and the losses, which have no CUDA kernels."""
+    return has_kernel(input) and input.device.type != "cuda"
+
+
+def _runs(name: str, input: Tensor) -> bool:
+    return has_row_kernel(input) if name.endswith("softmax") else has_kernel(input)
 
 
 def _is_wrapper(input: Tensor) -> bool:
@@ -99,7 +109,7 @@ def _is_wrapper(input: Tensor) -> bool:
 
 def _without_entry(name: str, input: Tensor, parameters: tuple[Any, ...], inplace: bool) -> Tensor:
     """What the C++ entry point gave back: for torch's function, unless it is only traced."""
-    if all(has_kernel(t) for t in (input, *parameters) if isinstance(t, Tensor)):
+    if all(_runs(name, t) for t in (input, *parameters) if isinstance(t, Tensor)):
         return getattr(_OPERATORS, name + "_" if inplace else name)(input, *parameters)  # type: ignore[no-any-return]
     return _torchs(name, input, parameters, inplace)
 

@@ -40,6 +40,13 @@ inline void check_floating_point(const char* name, const char* argument, const a
                               "; activations_ext.functional.", name, " calls torch's own function");
 }
 
+inline void check_same_device(const char* name, const char* argument, const at::Tensor& tensor,
+                              const char* other_argument, const at::Tensor& other) {
+  TORCH_CHECK(tensor.device() == other.device(), name, "(): expected argument '", argument,
+              "' to be on the device of '", other_argument, "', ", other.device(), ", but got ",
+              tensor.device());
+}
+
 inline void check_same(const char* name, const at::Tensor& grad_output, const at::Tensor& saved) {
   TORCH_CHECK(grad_output.scalar_type() == saved.scalar_type(), name,
               "(): expected argument 'grad_output' to have the dtype of 'saved', ",
@@ -47,6 +54,7 @@ inline void check_same(const char* name, const at::Tensor& grad_output, const at
   TORCH_CHECK(grad_output.sym_sizes() == saved.sym_sizes(), name,
               "(): expected argument 'grad_output' to have the shape of 'saved', ",
               saved.sym_sizes(), ", but got ", grad_output.sym_sizes());
+  check_same_device(name, "grad_output", grad_output, "saved", saved);
 }
 
 inline void check_prelu_weight(const at::Tensor& input, const at::Tensor& weight) {
@@ -57,6 +65,7 @@ inline void check_prelu_weight(const at::Tensor& input, const at::Tensor& weight
   TORCH_CHECK(weight.dim() <= 1,
               "prelu(): expected argument 'weight' to have 0 or 1 dimensions, but got ",
               weight.dim());
+  check_same_device("prelu", "weight", weight, "input", input);
   if (weight.sym_numel() == 1) return;
   const c10::SymInt channels = input.dim() >= 2 ? input.sym_size(1) : c10::SymInt(1);
   TORCH_CHECK(weight.sym_numel() == channels,

@@ -1,19 +1,33 @@
 #include "launch.h"
 
-#include "cpu/launch.h"
+#include <ATen/core/LegacyTypeDispatch.h>
 
 namespace activations_ext {
+namespace {
 
-const Launchers& launch_on(const at::Tensor& tensor) {
-  TORCH_INTERNAL_ASSERT(tensor.is_cpu());
-  return cpu::launchers();
+constexpr int kDevices = int(c10::DeviceType::COMPILE_TIME_MAX_DEVICE_TYPES);
+constinit const Launchers* launchers_of[kDevices] = {};
+
+}  // namespace
+
+bool set_launchers(c10::DeviceType device, const Launchers& launchers) {
+  launchers_of[int(device)] = &launchers;
+  return true;
 }
 
-const at::Tensor& layout_of(const at::Tensor& grad_output, const at::Tensor& saved) {
-  for (int64_t i = 0; i < grad_output.dim(); ++i) {
-    if (grad_output.sym_stride(i) == 0 && grad_output.sym_size(i) != 1) return saved;
-  }
-  return grad_output;
+bool has_launchers(c10::DeviceType device) { return launchers_of[int(device)] != nullptr; }
+
+const Launchers& launch_on(const at::Tensor& tensor) {
+  TORCH_CHECK_NOT_IMPLEMENTED(has_launchers(tensor.device().type()),
+                              "activations_ext was built without kernels for ", tensor.device(),
+                              "; the functions of activations_ext.functional call torch's own");
+  return *launchers_of[int(tensor.device().type())];
+}
+
+void Launchers::pointwise_in_place(const Pointwise& op, const at::Tensor& input) const {
+  if (input.is_non_overlapping_and_dense()) return pointwise_into(input, op, input, {});
+  at::AutoDispatchBelowADInplaceOrView below;
+  input.copy_(pointwise(op, input, {}));  // which refuses expanded memory
 }
 
 }  // namespace activations_ext

@@ -38,10 +38,6 @@ Pointwise curvature_of(const A& activation, bool of_result) {
   return {activation, of_result ? Pass::kCurvatureOfResult : Pass::kCurvature};
 }
 
-// Whose layout torch's pointwise operators give their result: the gradient's, unless it is
-// expanded.
-const at::Tensor& layout_of(const at::Tensor& grad_output, const at::Tensor& saved);
-
 // The rows of `logits` along `dim`. `target` (int64) has a class for each row, `weight` a number
 // for each class or each logit; either may be undefined.
 struct RowsOfLogits {
@@ -72,7 +68,7 @@ class Launchers {
   virtual at::Tensor pointwise(const Pointwise& op, const at::Tensor& a,
                                const at::Tensor& b) const = 0;
   // input = op(input), each element once even where several share memory.
-  virtual void pointwise_in_place(const Pointwise& op, const at::Tensor& input) const = 0;
+  void pointwise_in_place(const Pointwise& op, const at::Tensor& input) const;
 
   // `weight` has one element, or one for each channel, which is the input's dimension 1.
   virtual at::Tensor prelu(const at::Tensor& input, const at::Tensor& weight) const = 0;
@@ -82,9 +78,9 @@ class Launchers {
                                                            bool overwrite) const = 0;
 
   // The random activation at `index` of RandomActivations. Numbers are dealt in the order of the
-  // elements' indices, whatever the strides.
+  // elements' indices, whatever the strides. `seed` is one int64 on the same device.
   virtual at::Tensor random(int index, const void* activation, const at::Tensor& a,
-                            const at::Tensor& gate, uint64_t seed) const = 0;
+                            const at::Tensor& gate, const at::Tensor& seed) const = 0;
 
   // Into contiguous memory. `logarithm` chooses log_softmax.
   virtual at::Tensor softmax(const at::Tensor& input, int64_t dim, bool logarithm) const = 0;
@@ -108,6 +104,10 @@ class Launchers {
  protected:
   ~Launchers() = default;
 };
+
+// Each device's are made known as the library is loaded; true.
+bool set_launchers(c10::DeviceType device, const Launchers& launchers);
+bool has_launchers(c10::DeviceType device);
 
 // Those of the device that holds the tensor.
 const Launchers& launch_on(const at::Tensor& tensor);

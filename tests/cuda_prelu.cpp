@@ -16,7 +16,7 @@ template <class S>
 void compare(int64_t outer, int64_t channels, int64_t inner, int splits) {
   const int64_t count = outer * channels * inner;
   const auto x = drawn<S>(count), grad = drawn<S>(count), weight = drawn<S>(channels);
-  const cuda::Channels at = {channels, inner};
+  const ChannelShape at = {outer, channels, inner};
 
   Array<S> out(count), expected(count), grad_input(count), expected_input(count);
   std::vector<double> expected_weight(channels);
@@ -27,7 +27,7 @@ void compare(int64_t outer, int64_t channels, int64_t inner, int splits) {
     expected_input[i] = cuda::rounded<S>(PReLU::grad_input(g, number, w));
     expected_weight[channel] += PReLU::grad_weight(g, number);
   }
-  cuda_on_host::launch(&cuda::prelu<S>, 3, 64, out.data(), x.read(), weight.read(), at, count);
+  cuda_on_host::launch(&cuda::prelu<S>, 3, 64, out.data(), x.read(), weight.read(), at);
   const auto check = [&](bool sound, const char* what) {
     expect(sound, "%s of (%ld, %ld, %ld) differs", what, long(outer), long(channels), long(inner));
   };
@@ -40,7 +40,7 @@ void compare(int64_t outer, int64_t channels, int64_t inner, int splits) {
     Array<double> partial(splits * channels);
     cuda_on_host::launch(&cuda::prelu_backward<S>, unsigned(groups * splits), cuda::kSumThreads,
                          grad_input.data(), partial.data(), grad.read(), x.read(), weight.read(),
-                         at, count, splits);
+                         at, splits);
     cuda_on_host::launch(&cuda::prelu_grad_weight<S>, unsigned(channels / 64 + 1), 64,
                          grad_weight->data(), partial.read(), channels, splits);
   }

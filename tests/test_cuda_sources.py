@@ -58,13 +58,38 @@ def test_the_kernels_on_the_host(name: str, tmp_path: Path) -> None:
 
 # The program that finds it, the file under csrc/cuda/, what stands there and what is planted.
 PLANTED = {
-    "a write beyond the end": ("pointwise", "pointwise_sweep.cuh", "i < count - in_packs;", "i <= count - in_packs;"),
-    "a tail that is left out": ("pointwise", "pointwise_sweep.cuh", "i < count - in_packs;", "i < head;"),
-    "a head where the tail is": ("pointwise", "pointwise_sweep.cuh", "i < head ? i : i + in_packs", "i + in_packs"),
-    "packs of another start": ("pointwise", "pointwise_sweep.cuh", "alike ? (count - head)", "true ? (count - head)"),
+    "a write beyond the end": (
+        "pointwise",
+        "pointwise_sweep.cuh",
+        "i < count - in_packs;",
+        "i <= count - in_packs;",
+    ),
+    "a tail that is left out": (
+        "pointwise",
+        "pointwise_sweep.cuh",
+        "i < count - in_packs;",
+        "i < head;",
+    ),
+    "a head where the tail is": (
+        "pointwise",
+        "pointwise_sweep.cuh",
+        "i < head ? i : i + in_packs",
+        "i + in_packs",
+    ),
+    "packs of another start": (
+        "pointwise",
+        "pointwise_sweep.cuh",
+        "alike ? (count - head)",
+        "true ? (count - head)",
+    ),
     "a missing barrier": ("prelu", "prelu_sweep.cuh", "__syncthreads();", ""),
     "a number too many": ("table", "random_sweep.cuh", "if (i >= count) break;", ""),
-    "another thread's number": ("table", "random_sweep.cuh", "w * kCountersInChunk", "(3 - w) * kCountersInChunk"),
+    "another thread's number": (
+        "table",
+        "random_sweep.cuh",
+        "w * kCountersInChunk",
+        "(3 - w) * kCountersInChunk",
+    ),
     "a channel too many": ("prelu", "prelu_sweep.cuh", "channel < at.channels && k", "k"),
 }
 

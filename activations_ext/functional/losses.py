@@ -11,7 +11,7 @@ from torch.compiler import is_dynamo_compiling
 from torch.nn import _reduction
 
 import activations_ext._C as _C
-from activations_ext._call import DTYPES, has_kernel, overridable
+from activations_ext._call import DTYPES, has_row_kernel, overridable
 
 
 @overload
@@ -123,7 +123,7 @@ def cross_entropy(
         if usual is not None:
             return usual
     fits = _fits(input, target, weight, reduction, label_smoothing)
-    if not fits or not (beyond_torch or has_kernel(input)):
+    if not fits or not (beyond_torch or has_row_kernel(input)):
         # Torch's own errors, and whatever it computes besides.
         result = torch.nn.functional.cross_entropy(
             input, target, weight, None, ignore_index, None, reduction, label_smoothing

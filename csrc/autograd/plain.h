@@ -6,6 +6,7 @@
 #include <c10/core/impl/LocalDispatchKeySet.h>
 
 #include "../checks.h"
+#include "../launch.h"
 
 namespace activations_ext {
 
@@ -17,12 +18,16 @@ inline bool nothing_intercepts() {
          local.excluded_ == c10::default_excluded_set && !at::hasCallbacks();
 }
 
-// A dense CPU tensor, and no subclass, wrapper, conjugate or zero tensor.
+// A dense tensor of a device with launchers, and no subclass, wrapper, conjugate or zero tensor.
 inline bool is_plain_memory(const at::Tensor& tensor) {
-  constexpr c10::DispatchKeySet kPlain({c10::DispatchKey::CPU, c10::DispatchKey::AutogradCPU,
-                                        c10::DispatchKey::ADInplaceOrView,
-                                        c10::DispatchKey::AutocastCPU});
-  return kPlain.has_all(tensor.key_set());
+  constexpr c10::DispatchKeySet kCpu({c10::DispatchKey::CPU, c10::DispatchKey::AutogradCPU,
+                                      c10::DispatchKey::ADInplaceOrView,
+                                      c10::DispatchKey::AutocastCPU});
+  constexpr c10::DispatchKeySet kCuda({c10::DispatchKey::CUDA, c10::DispatchKey::AutogradCUDA,
+                                       c10::DispatchKey::ADInplaceOrView,
+                                       c10::DispatchKey::AutocastCUDA});
+  const c10::DispatchKeySet keys = tensor.key_set();
+  return kCpu.has_all(keys) || (kCuda.has_all(keys) && has_launchers(at::kCUDA));
 }
 
 // The same of a dtype with kernels.
@@ -37,8 +42,13 @@ inline bool has_kernel(const at::Tensor& tensor) {
   if (c10::impl::tls_is_dispatch_key_included(c10::DispatchKey::Tracer)) return false;
   if (is_plain(tensor)) return true;
   return has_kernels(tensor.scalar_type()) && tensor.layout() == at::kStrided &&
-         (tensor.is_cpu() || tensor.is_meta()) && !tensor.is_nested() &&
+         (tensor.is_meta() || has_launchers(tensor.device().type())) && !tensor.is_nested() &&
          !tensor.key_set().has(c10::DispatchKey::Python);
+}
+
+// The same of the operators on rows, which are not written for every device.
+inline bool has_row_kernel(const at::Tensor& tensor) {
+  return has_kernel(tensor) && !tensor.is_cuda();
 }
 
 }  // namespace activations_ext

@@ -3,7 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
-#include <c10/core/CPUAllocator.h>
+#include <c10/core/Allocator.h>
 
 #include "plain.h"
 
@@ -21,7 +21,8 @@ inline bool may_overwrite(const at::Tensor& grad_output, const at::Tensor& saved
          (grad_output.strides() == saved.strides() ||
           (grad_output.is_contiguous() && saved.is_contiguous())) &&
          grad_output.sizes() == saved.sizes() && !grad_output.is_inference() &&
-         storage.data_ptr().get_deleter() == c10::GetCPUAllocator()->raw_deleter();
+         storage.data_ptr().get_deleter() ==
+             c10::GetAllocator(storage.device_type())->raw_deleter();
 }
 
 }  // namespace activations_ext

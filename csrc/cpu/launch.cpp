@@ -14,16 +14,14 @@ namespace activations_ext::cpu {
 
 namespace {
 const KernelTable* table = nullptr;
-}
+
+const CpuLaunchers launchers;
+const bool known = set_launchers(at::kCPU, launchers);
+}  // namespace
 
 void set_kernels(const KernelTable* kernels) { table = kernels; }
 
 const KernelTable& kernels() { return *table; }
-
-const Launchers& launchers() {
-  static const CpuLaunchers all;
-  return all;
-}
 
 namespace {
 
@@ -103,26 +101,6 @@ void run_strided(const Pointwise& op, PointwiseKernel kernel, const at::Tensor& 
 
 }  // namespace
 
-Number number_of(at::ScalarType dtype) {
-  switch (dtype) {
-    case at::kFloat:
-      return Number::kFloat;
-    case at::kDouble:
-      return Number::kDouble;
-    case at::kBFloat16:
-      return Number::kBFloat16;
-    case at::kHalf:
-      return Number::kHalf;
-    default:
-      TORCH_INTERNAL_ASSERT(false, "dtype without a kernel: ", dtype);
-  }
-}
-
-bool same_dense_layout(const at::Tensor& a, const at::Tensor& b) {
-  if (a.is_contiguous() && b.is_contiguous()) return true;
-  return a.strides() == b.strides() && a.is_non_overlapping_and_dense();
-}
-
 bool is_large(const at::Tensor& tensor) { return int64_t(tensor.nbytes()) >= kLargeBytes; }
 
 at::Tensor empty_output(const at::Tensor& a, const at::Tensor& b) {
@@ -157,12 +135,6 @@ at::Tensor CpuLaunchers::pointwise(const Pointwise& op, const at::Tensor& a,
   const at::Tensor out = empty_output(a, b);
   pointwise_into(out, op, a, b);
   return out;
-}
-
-void CpuLaunchers::pointwise_in_place(const Pointwise& op, const at::Tensor& input) const {
-  if (input.is_non_overlapping_and_dense()) return pointwise_into(input, op, input, {});
-  at::AutoDispatchBelowADInplaceOrView below;
-  input.copy_(pointwise(op, input, {}));  // which refuses expanded memory
 }
 
 }  // namespace activations_ext::cpu

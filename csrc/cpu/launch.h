@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../launch.h"
+#include "../layout.h"
 #include "kernels.h"
 
 namespace activations_ext::cpu {
@@ -10,15 +11,12 @@ namespace activations_ext::cpu {
 void set_kernels(const KernelTable* kernels);
 const KernelTable& kernels();
 
-const Launchers& launchers();
-
 class CpuLaunchers final : public Launchers {
  public:
   void pointwise_into(const at::Tensor& out, const Pointwise& op, const at::Tensor& a,
                       const at::Tensor& b) const override;
   at::Tensor pointwise(const Pointwise& op, const at::Tensor& a,
                        const at::Tensor& b) const override;
-  void pointwise_in_place(const Pointwise& op, const at::Tensor& input) const override;
 
   at::Tensor prelu(const at::Tensor& input, const at::Tensor& weight) const override;
   std::pair<at::Tensor, at::Tensor> prelu_backward(const at::Tensor& grad_output,
@@ -27,7 +25,7 @@ class CpuLaunchers final : public Launchers {
                                                    bool overwrite) const override;
 
   at::Tensor random(int index, const void* activation, const at::Tensor& a, const at::Tensor& gate,
-                    uint64_t seed) const override;
+                    const at::Tensor& seed) const override;
 
   at::Tensor softmax(const at::Tensor& input, int64_t dim, bool logarithm) const override;
   at::Tensor softmax_gradient(const at::Tensor& grad_output, const at::Tensor& result, int64_t dim,
@@ -43,14 +41,8 @@ class CpuLaunchers final : public Launchers {
                              const BinaryOperands& of) const override;
 };
 
-// The type of the numbers in a tensor's memory.
-Number number_of(at::ScalarType dtype);
-
 // Large new tensors have memory of their own (large_blocks.h), and are written past the cache.
 bool is_large(const at::Tensor& tensor);
-
-// Both can be walked as flat memory, element by element.
-bool same_dense_layout(const at::Tensor& a, const at::Tensor& b);
 
 // A new tensor laid out like that of a pointwise operator; `b` is undefined for one input.
 at::Tensor empty_output(const at::Tensor& a, const at::Tensor& b);

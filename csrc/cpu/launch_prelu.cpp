@@ -31,17 +31,8 @@ struct Partition {
   int64_t tile = 1;    // rows of `channels` weights side by side
   int64_t tasks;
 
-  Partition(const at::Tensor& input, int64_t weights) {
-    const int64_t count = input.numel();
-    if (weights == 1) {
-      outer = channels = 1;
-      inner = count;
-    } else {
-      channels = weights;
-      const bool channels_inside = !input.is_contiguous();  // a permuted layout, channels last
-      inner = channels_inside ? 1 : count / channels / input.size(0);
-      outer = count / channels / inner;
-    }
+  explicit Partition(ChannelShape shape)
+      : outer(shape.outer), channels(shape.channels), inner(shape.inner) {
     segmented = inner >= kLongRow;
     if (segmented) {
       per_row = (inner + kSegment - 1) / kSegment;
@@ -123,27 +114,13 @@ void run_tasks(const Partition& partition, const at::Tensor& weight, Work work) 
                                       : run.template operator()<float>();
 }
 
-// `input`, or a copy in a layout that Partition knows.
-at::Tensor channels_somewhere(const at::Tensor& input) {
-  const bool channels_last = input.is_contiguous(at::MemoryFormat::ChannelsLast) ||
-                             input.is_contiguous(at::MemoryFormat::ChannelsLast3d);
-  return channels_last ? input : input.contiguous();
-}
-
-// `tensor`, or a copy, laid out as torch's pointwise operators would for the input `model`.
-at::Tensor laid_out_as(const at::Tensor& model, const at::Tensor& tensor) {
-  if (same_dense_layout(model, tensor)) return tensor;
-  at::Tensor result = at::empty_like(model);
-  return result.strides() == tensor.strides() ? tensor : result.copy_(tensor);
-}
-
 }  // namespace
 
 at::Tensor CpuLaunchers::prelu(const at::Tensor& input, const at::Tensor& weight) const {
   if (input.numel() == 0) return at::empty_like(input);
   const at::Tensor x = channels_somewhere(input);
   at::Tensor result = empty_output(x, {});
-  const Partition partition(x, weight.numel());
+  const Partition partition(channel_shape(x, weight.numel()));
   const auto kernel = kernels().prelu[int(number_of(x.scalar_type()))].forward;
   const int64_t itemsize = x.itemsize();
   const bool stream = is_large(result);
@@ -168,7 +145,7 @@ std::pair<at::Tensor, at::Tensor> CpuLaunchers::prelu_backward(const at::Tensor&
   const at::Tensor x = channels_somewhere(input);
   const at::Tensor grad = laid_out_as(x, grad_output);
   at::Tensor grad_input = overwrite ? grad : empty_output(x, {});
-  const Partition partition(x, weight.numel());
+  const Partition partition(channel_shape(x, weight.numel()));
   // Kernels add zeros past the end of what they sum.
   const int64_t width = partition.most_sums() + kMaxLanes;
   std::vector<double> sums(partition.tasks * width);

@@ -9,11 +9,12 @@
 namespace activations_ext::cpu {
 
 at::Tensor CpuLaunchers::random(int index, const void* activation, const at::Tensor& a,
-                                const at::Tensor& gate, uint64_t seed) const {
+                                const at::Tensor& gate, const at::Tensor& seed) const {
   const at::Tensor x = a.contiguous(), y = gate.contiguous();
   const at::Tensor out = empty_output(x, y);
   const int64_t count = x.numel(), itemsize = x.itemsize();
   const auto kernel = kernels().random[index][int(number_of(x.scalar_type()))];
+  const auto stream = static_cast<uint64_t>(*seed.const_data_ptr<int64_t>());
   char* const to = static_cast<char*>(out.mutable_data_ptr());
   const char* const from = static_cast<const char*>(x.const_data_ptr());
   const char* const gates = static_cast<const char*>(y.const_data_ptr());
@@ -22,7 +23,7 @@ at::Tensor CpuLaunchers::random(int index, const void* activation, const at::Ten
                    [&](int64_t begin, int64_t end) {
                      const int64_t first = begin * kRandomChunk;
                      const int64_t offset = first * itemsize;
-                     kernel(activation, to + offset, from + offset, gates + offset, seed, first,
+                     kernel(activation, to + offset, from + offset, gates + offset, stream, first,
                             std::min(end * kRandomChunk, count) - first);
                    });
   if (a.is_contiguous()) return out;

@@ -24,25 +24,22 @@ void queue(const void* activation, void* out, const void* a, const void* b, int6
 }
 
 template <class S>
-void queue_prelu(void* out, const void* input, const void* weight, PReLUShape shape,
+void queue_prelu(void* out, const void* input, const void* weight, ChannelShape shape,
                  cudaStream_t stream) {
-  const int64_t count = shape.outer * shape.channels * shape.inner;
-  launch(&prelu<S>, blocks_for(count, kThreads), kThreads, stream, static_cast<S*>(out),
-         static_cast<const S*>(input), static_cast<const S*>(weight),
-         Channels{shape.channels, shape.inner}, count);
+  launch(&prelu<S>, blocks_for(shape.count(), kThreads), kThreads, stream, static_cast<S*>(out),
+         static_cast<const S*>(input), static_cast<const S*>(weight), shape);
 }
 
 template <class S>
 void queue_prelu_backward(void* grad_input, void* grad_weight, double* partial,
                           const void* grad_output, const void* input, const void* weight,
-                          PReLUShape shape, cudaStream_t stream) {
+                          ChannelShape shape, cudaStream_t stream) {
   const int lanes = shape.inner == 1 ? kSumLanes : 1;
   const int64_t groups = (shape.channels + lanes - 1) / lanes;
   const int splits = prelu_splits(shape);
   launch(&prelu_backward<S>, groups * splits, kSumThreads, stream, static_cast<S*>(grad_input),
          partial, static_cast<const S*>(grad_output), static_cast<const S*>(input),
-         static_cast<const S*>(weight), Channels{shape.channels, shape.inner},
-         shape.outer * shape.channels * shape.inner, splits);
+         static_cast<const S*>(weight), shape, splits);
   launch(&prelu_grad_weight<S>, blocks_for(shape.channels, kThreads), kThreads, stream,
          static_cast<S*>(grad_weight), static_cast<const double*>(partial), shape.channels, splits);
 }
@@ -71,7 +68,7 @@ void fill(KernelTable& table, Number number) {
 
 }  // namespace
 
-int prelu_splits(PReLUShape shape) {
+int prelu_splits(ChannelShape shape) {
   constexpr int64_t kEach = int64_t(kSumThreads) * 16, kMost = 1024;
   return int(std::clamp<int64_t>(shape.outer * shape.inner / kEach, 1, kMost));
 }

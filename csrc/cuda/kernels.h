@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "../channel_shape.h"
 #include "../registry.h"
 
 namespace activations_ext::cuda {
@@ -19,20 +20,17 @@ using PointwiseKernel = void (*)(const void* activation, void* out, const void* 
 using RandomKernel = void (*)(const void* activation, void* out, const void* a, const void* gate,
                               const int64_t* seed, int64_t count, cudaStream_t stream);
 
-// Memory of (outer, channels, inner), and a weight for each channel; see prelu_sweep.cuh.
-struct PReLUShape {
-  int64_t outer, channels, inner;
-};
+// A weight for each channel; see prelu_sweep.cuh.
 struct PReLUKernels {
-  void (*forward)(void* out, const void* input, const void* weight, PReLUShape shape,
+  void (*forward)(void* out, const void* input, const void* weight, ChannelShape shape,
                   cudaStream_t stream);
   // `partial` has room for prelu_splits(shape) numbers a channel.
   void (*backward)(void* grad_input, void* grad_weight, double* partial, const void* grad_output,
-                   const void* input, const void* weight, PReLUShape shape, cudaStream_t stream);
+                   const void* input, const void* weight, ChannelShape shape, cudaStream_t stream);
 };
 
 // In how many parts the sum of a channel is made: a part has some thousand elements.
-int prelu_splits(PReLUShape shape);
+int prelu_splits(ChannelShape shape);
 
 struct KernelTable {
   PointwiseKernel pointwise[Activations::kSize][kNumbers][kPasses];

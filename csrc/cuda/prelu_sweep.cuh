@@ -3,18 +3,15 @@
 #pragma once
 
 #include "../activations/prelu.h"
+#include "../channel_shape.h"
 #include "storage.cuh"
 
 namespace activations_ext::cuda {
 
-struct Channels {
-  int64_t channels, inner;
-};
-
 template <class S>
-__global__ void prelu(S* out, const S* input, const S* weight, Channels at, int64_t count) {
+__global__ void prelu(S* out, const S* input, const S* weight, ChannelShape at) {
   const int64_t step = int64_t(gridDim.x) * blockDim.x;
-  for (int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += step) {
+  for (int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < at.count(); i += step) {
     const int64_t channel = at.channels == 1 ? 0 : i / at.inner % at.channels;
     out[i] = rounded<S>(PReLU::value(widened(input[i]), widened(weight[channel])));
   }
@@ -28,13 +25,13 @@ constexpr int kSumThreads = 256, kSumLanes = 32;
 // channels.
 template <class S>
 __global__ void prelu_backward(S* grad_input, double* partial, const S* grad_output, const S* input,
-                               const S* weight, Channels at, int64_t count, int splits) {
+                               const S* weight, ChannelShape at, int splits) {
   __shared__ double sums[kSumThreads];
   const int lanes = at.inner == 1 ? kSumLanes : 1;
   const int64_t groups = (at.channels + lanes - 1) / lanes;
   const int64_t split = blockIdx.x / groups;
   const int64_t channel = blockIdx.x % groups * lanes + threadIdx.x % lanes;
-  const int64_t elements = count / at.channels;  // of a channel
+  const int64_t elements = at.outer * at.inner;  // of a channel
   const int64_t rows = kSumThreads / lanes;
 
   // Sixteen numbers are summed in their own precision first: double costs a GPU much more.

@@ -72,7 +72,7 @@ bool one_class_a_row(const Tensor& logits, const Tensor& target) {
 
 bool fits(const Tensor& logits, const Tensor& target, int64_t ignore_index) {
   const auto classes = target.scalar_type();
-  return nothing_intercepts() && is_plain(logits) && is_plain_memory(target) &&
+  return nothing_intercepts() && logits.is_cpu() && is_plain(logits) && is_plain_memory(target) &&
          (classes == at::kLong || classes == at::kInt || classes == at::kByte) &&
          !torch::autograd::isFwGradDefined(logits) && one_class_a_row(logits, target) &&
          int64_t(double(ignore_index)) == ignore_index;

@@ -1,6 +1,8 @@
-// Schemas and the CPU and Meta kernels of the pointwise operators, by loops over the list.
+// Schemas and the device, Meta and autocast kernels of the pointwise operators, by loops over the
+// list.
 #include "pointwise_ops.h"
 
+#include <ATen/autocast_mode.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros_like.h>
 #include <torch/library.h>
@@ -9,6 +11,7 @@
 
 #include "../checks.h"
 #include "../launch.h"
+#include "../layout.h"
 
 namespace activations_ext {
 namespace {
@@ -41,7 +44,7 @@ A checked(const at::Tensor& grad_output, const at::Tensor& saved, const Paramete
   return activation;
 }
 
-struct CpuForward {
+struct Forward {
   template <class A>
   static at::Tensor call(const at::Tensor& input, const Parameters<A>& parameters) {
     const A activation = checked<A>("input", input, parameters);
@@ -49,7 +52,7 @@ struct CpuForward {
   }
 };
 
-struct CpuInPlace {
+struct InPlace {
   template <class A>
   static at::Tensor& call(at::Tensor& input, const Parameters<A>& parameters) {
     const A activation = checked<A>("input", input, parameters);
@@ -58,7 +61,7 @@ struct CpuInPlace {
   }
 };
 
-struct CpuBackward {
+struct Backward {
   template <class A>
   static at::Tensor call(const at::Tensor& grad_output, const at::Tensor& saved,
                          const Parameters<A>& parameters, bool of_result) {
@@ -67,7 +70,7 @@ struct CpuBackward {
   }
 };
 
-struct CpuCurvature {
+struct Curvature {
   template <class A>
   static at::Tensor call(const at::Tensor& grad_output, const at::Tensor& saved,
                          const Parameters<A>& parameters, bool of_result) {
@@ -100,6 +103,16 @@ struct MetaBackward {
                          const Parameters<A>& parameters, bool of_result) {
     checked<A>(grad_output, saved, parameters, of_result);
     return at::empty_like(layout_of(grad_output, saved));
+  }
+};
+
+// What torch's autocast computes in float32 on CUDA.
+struct InFloat {
+  template <class A>
+  static at::Tensor call(const at::Tensor& input, const Parameters<A>& parameters) {
+    c10::impl::ExcludeDispatchKeyGuard below(c10::DispatchKey::AutocastCUDA);
+    return Operator<A>::forward(at::autocast::cached_cast(at::kFloat, input, at::kCUDA),
+                                parameters);
   }
 };
 
@@ -141,7 +154,16 @@ TORCH_LIBRARY(activations_ext, library) {
 }
 
 TORCH_LIBRARY_IMPL(activations_ext, CPU, library) {
-  implement_all<CpuForward, CpuInPlace, CpuBackward, CpuCurvature>(library);
+  implement_all<Forward, InPlace, Backward, Curvature>(library);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, CUDA, library) {
+  implement_all<Forward, InPlace, Backward, Curvature>(library);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, AutocastCUDA, library) {
+  library.impl(Exp::kName, &detail::Signature<Exp>::unary<InFloat>);
+  library.impl(Softplus::kName, &detail::Signature<Softplus>::unary<InFloat>);
 }
 
 TORCH_LIBRARY_IMPL(activations_ext, Meta, library) {

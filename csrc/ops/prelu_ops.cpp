@@ -1,4 +1,4 @@
-// The operator prelu: schema, CPU, Meta, Autograd and functorch kernels.
+// The operator prelu: schema, device, Meta, Autograd and functorch kernels.
 #include "prelu_ops.h"
 
 #include <ATen/autocast_mode.h>
@@ -56,19 +56,19 @@ Gradients composite_backward(const Tensor& grad_output, const Tensor& input, con
           shares.sum_to_size_symint(wide.sym_sizes()).reshape_symint(weight.sym_sizes())};
 }
 
-// --- CPU and Meta -------------------------------------------------------------------------------
+// --- devices and Meta ---------------------------------------------------------------------------
 
 void check_backward(const Tensor& grad_output, const Tensor& input, const Tensor& weight) {
   check_prelu_weight(input, weight);
   check_same("prelu", grad_output, input);
 }
 
-Tensor cpu_forward(const Tensor& input, const Tensor& weight) {
+Tensor kernel_forward(const Tensor& input, const Tensor& weight) {
   check_prelu_weight(input, weight);
   return launch_on(input).prelu(input, weight);
 }
 
-Gradients cpu_backward(const Tensor& grad_output, const Tensor& input, const Tensor& weight) {
+Gradients kernel_backward(const Tensor& grad_output, const Tensor& input, const Tensor& weight) {
   check_backward(grad_output, input, weight);
   return launch_on(input).prelu_backward(grad_output, input, weight, /*overwrite=*/false);
 }
@@ -133,11 +133,12 @@ Gradients autograd_backward(const Tensor& grad_output, const Tensor& input, cons
 // --- autocast -----------------------------------------------------------------------------------
 
 // In the lower precision, like torch's, so that input and weight agree.
+template <c10::DispatchKey kKey, c10::DeviceType kDevice>
 Tensor autocast_forward(const Tensor& input, const Tensor& weight) {
-  c10::impl::ExcludeDispatchKeyGuard below(c10::DispatchKey::AutocastCPU);
-  const auto dtype = at::autocast::get_autocast_dtype(at::kCPU);
+  c10::impl::ExcludeDispatchKeyGuard below(kKey);
+  const auto dtype = at::autocast::get_autocast_dtype(kDevice);
   const auto cast = [dtype](const Tensor& tensor) {
-    return at::autocast::cached_cast(dtype, tensor, at::kCPU);
+    return at::autocast::cached_cast(dtype, tensor, kDevice);
   };
   return activations_ext::prelu(cast(input), cast(weight));
 }
@@ -152,8 +153,13 @@ TORCH_LIBRARY_FRAGMENT(activations_ext, library) {
 }
 
 TORCH_LIBRARY_IMPL(activations_ext, CPU, library) {
-  library.impl("prelu", &cpu_forward);
-  library.impl("prelu_backward", &cpu_backward);
+  library.impl("prelu", &kernel_forward);
+  library.impl("prelu_backward", &kernel_backward);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, CUDA, library) {
+  library.impl("prelu", &kernel_forward);
+  library.impl("prelu_backward", &kernel_backward);
 }
 
 TORCH_LIBRARY_IMPL(activations_ext, Meta, library) {
@@ -172,7 +178,11 @@ TORCH_LIBRARY_IMPL(activations_ext, Autograd, library) {
 }
 
 TORCH_LIBRARY_IMPL(activations_ext, AutocastCPU, library) {
-  library.impl("prelu", &autocast_forward);
+  library.impl("prelu", &autocast_forward<c10::DispatchKey::AutocastCPU, at::kCPU>);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, AutocastCUDA, library) {
+  library.impl("prelu", &autocast_forward<c10::DispatchKey::AutocastCUDA, at::kCUDA>);
 }
 
 TORCH_LIBRARY_IMPL(activations_ext, FuncTorchBatched, library) {

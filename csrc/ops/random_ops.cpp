@@ -1,5 +1,5 @@
-// The operators that draw a number for each element, from a seed: schema, CPU, Meta, Autograd and
-// functorch kernels. The seed is a tensor, so that torch's generator makes it inside of a graph
+// The operators that draw a number for each element, from a seed: schema, device, Meta, Autograd
+// and functorch kernels. The seed is a tensor, so that torch's generator makes it inside of a graph
 // too.
 #include "random_ops.h"
 
@@ -17,6 +17,7 @@
 #include "../autograd/in_place.h"
 #include "../checks.h"
 #include "../launch.h"
+#include "../layout.h"
 #include "find_operator.h"
 
 namespace activations_ext {
@@ -51,7 +52,7 @@ Tensor call_rrelu_backward(const Tensor& grad_output, const Tensor& saved, const
   return op.call(grad_output, saved, seed, lower, upper);
 }
 
-// --- CPU and Meta -------------------------------------------------------------------------------
+// --- devices and Meta ---------------------------------------------------------------------------
 
 template <class A>
 A checked(const Tensor& tensor, const Tensor& seed, double first, double second) {
@@ -62,8 +63,8 @@ A checked(const Tensor& tensor, const Tensor& seed, double first, double second)
 
 template <class A>
 Tensor run(const A& activation, const Tensor& a, const Tensor& gate, const Tensor& seed) {
-  return launch_on(a).random(RandomActivations::index_of<A>(), &activation, a, gate,
-                             static_cast<uint64_t>(*seed.const_data_ptr<int64_t>()));
+  check_same_device(A::kName, "seed", seed, "input", a);
+  return launch_on(a).random(RandomActivations::index_of<A>(), &activation, a, gate, seed);
 }
 
 // The kernels below Autograd, where the in-place form is a copy of the result.
@@ -72,17 +73,17 @@ Tensor& overwrite(Tensor& input, const Tensor& seed, double first, double second
   return input.copy_(kCompute(input, seed, first, second));
 }
 
-Tensor cpu_rrelu(const Tensor& input, const Tensor& seed, double lower, double upper) {
+Tensor kernel_rrelu(const Tensor& input, const Tensor& seed, double lower, double upper) {
   const RReLU activation = checked<RReLU>(input, seed, lower, upper);
   return run(activation, input, input, seed);
 }
-Tensor cpu_rrelu_backward(const Tensor& grad_output, const Tensor& saved, const Tensor& seed,
-                          double lower, double upper) {
+Tensor kernel_rrelu_backward(const Tensor& grad_output, const Tensor& saved, const Tensor& seed,
+                             double lower, double upper) {
   const RReLU activation = checked<RReLU>(saved, seed, lower, upper);
   check_same("rrelu", grad_output, saved);
   return run(activation, grad_output, saved, seed);
 }
-Tensor cpu_shift_dropout(const Tensor& input, const Tensor& seed, double p, double minimum) {
+Tensor kernel_shift_dropout(const Tensor& input, const Tensor& seed, double p, double minimum) {
   const ShiftDropout activation = checked<ShiftDropout>(input, seed, p, minimum);
   return run(activation, input, input, seed);
 }
@@ -325,6 +326,14 @@ Tensor& batched_overwrite(Tensor& input, const Tensor& seed, double first, doubl
   return input.copy_(kCompute(input, seed, first, second));
 }
 
+void implement(torch::Library& library) {
+  library.impl("rrelu_with_seed_", &overwrite<kernel_rrelu>);
+  library.impl("shift_dropout_with_seed_", &overwrite<kernel_shift_dropout>);
+  library.impl("rrelu_with_seed", &kernel_rrelu);
+  library.impl("rrelu_with_seed_backward", &kernel_rrelu_backward);
+  library.impl("shift_dropout_with_seed", &kernel_shift_dropout);
+}
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(activations_ext, library) {
@@ -346,13 +355,8 @@ TORCH_LIBRARY_FRAGMENT(activations_ext, library) {
       "shift_dropout_with_seed(Tensor input, Tensor seed, float p, float minimum) -> Tensor", tags);
 }
 
-TORCH_LIBRARY_IMPL(activations_ext, CPU, library) {
-  library.impl("rrelu_with_seed_", &overwrite<cpu_rrelu>);
-  library.impl("shift_dropout_with_seed_", &overwrite<cpu_shift_dropout>);
-  library.impl("rrelu_with_seed", &cpu_rrelu);
-  library.impl("rrelu_with_seed_backward", &cpu_rrelu_backward);
-  library.impl("shift_dropout_with_seed", &cpu_shift_dropout);
-}
+TORCH_LIBRARY_IMPL(activations_ext, CPU, library) { implement(library); }
+TORCH_LIBRARY_IMPL(activations_ext, CUDA, library) { implement(library); }
 
 TORCH_LIBRARY_IMPL(activations_ext, Meta, library) {
   library.impl("rrelu_with_seed_", &meta_rrelu_);

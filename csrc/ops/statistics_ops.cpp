@@ -256,8 +256,8 @@ struct RowStatisticsFunction : torch::autograd::Function<RowStatisticsFunction> 
                 saved[4], MaybeTensor(saved[5]), more...);
     };
     // A gradient that will be differentiated reads the logits once more.
-    if (context->saved_data["overwrite"].toBool() && is_plain(saved[0]) && nothing_intercepts() &&
-        !at::GradMode::is_enabled()) {
+    if (context->saved_data["overwrite"].toBool() && saved[0].is_cpu() && is_plain(saved[0]) &&
+        nothing_intercepts() && !at::GradMode::is_enabled()) {
       result[0] = gradient(&gradient_on_cpu, saved[0].detach(), /*overwrite=*/true);
       torch::autograd::increment_version(saved[0]);
     } else {

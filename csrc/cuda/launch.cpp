@@ -1,0 +1,87 @@
+#include "launch.h"
+
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <c10/cuda/CUDAException.h>
+
+namespace activations_ext::cuda {
+
+namespace {
+const CudaLaunchers launchers;
+const bool known = set_launchers(at::kCUDA, launchers);
+}  // namespace
+
+// Memory of other strides than the output's is copied; that costs a pass more.
+void CudaLaunchers::pointwise_into(const at::Tensor& out, const Pointwise& op, const at::Tensor& a,
+                                   const at::Tensor& b) const {
+  if (out.numel() == 0) return;
+  if (!out.is_non_overlapping_and_dense()) {
+    at::AutoDispatchBelowADInplaceOrView below;
+    out.copy_(pointwise(op, a, b));
+    return;
+  }
+  const at::Tensor x = laid_out_as(out, a), y = b.defined() ? laid_out_as(out, b) : at::Tensor();
+  const auto kernel =
+      kernels().pointwise[op.index][int(number_of(out.scalar_type()))][int(op.pass)];
+  const Queue queue(out);
+  kernel(op.activation, out.mutable_data_ptr(), x.const_data_ptr(),
+         y.defined() ? y.const_data_ptr() : nullptr, out.numel(), queue);
+  C10_CUDA_KERNEL_LAUNCH_CHECK();
+}
+
+at::Tensor CudaLaunchers::pointwise(const Pointwise& op, const at::Tensor& a,
+                                    const at::Tensor& b) const {
+  const at::Tensor out = at::empty_like(b.defined() ? layout_of(a, b) : a);
+  pointwise_into(out, op, a, b);
+  return out;
+}
+
+at::Tensor CudaLaunchers::prelu(const at::Tensor& input, const at::Tensor& weight) const {
+  if (input.numel() == 0) return at::empty_like(input);
+  const at::Tensor x = channels_somewhere(input), weights = weight.contiguous();
+  const at::Tensor result = at::empty_like(x);
+  const Queue queue(input);
+  kernels().prelu[int(number_of(x.scalar_type()))].forward(
+      result.mutable_data_ptr(), x.const_data_ptr(), weights.const_data_ptr(),
+      channel_shape(x, weight.numel()), queue);
+  C10_CUDA_KERNEL_LAUNCH_CHECK();
+  return laid_out_as(input, result);
+}
+
+std::pair<at::Tensor, at::Tensor> CudaLaunchers::prelu_backward(const at::Tensor& grad_output,
+                                                                const at::Tensor& input,
+                                                                const at::Tensor& weight,
+                                                                bool overwrite) const {
+  const at::Tensor grad_weight = at::empty_like(weight, at::MemoryFormat::Contiguous);
+  if (input.numel() == 0) return {at::empty_like(input), grad_weight.zero_()};
+  const at::Tensor x = channels_somewhere(input), weights = weight.contiguous();
+  const at::Tensor grad = laid_out_as(x, grad_output);
+  const at::Tensor grad_input = overwrite ? grad : at::empty_like(x);
+  const ChannelShape shape = channel_shape(x, weight.numel());
+  const at::Tensor partial =
+      at::empty({prelu_splits(shape), shape.channels}, x.options().dtype(at::kDouble));
+  const Queue queue(input);
+  kernels().prelu[int(number_of(x.scalar_type()))].backward(
+      grad_input.mutable_data_ptr(), grad_weight.mutable_data_ptr(),
+      partial.mutable_data_ptr<double>(), grad.const_data_ptr(), x.const_data_ptr(),
+      weights.const_data_ptr(), shape, queue);
+  C10_CUDA_KERNEL_LAUNCH_CHECK();
+  return {laid_out_as(input, grad_input), grad_weight};
+}
+
+at::Tensor CudaLaunchers::random(int index, const void* activation, const at::Tensor& a,
+                                 const at::Tensor& gate, const at::Tensor& seed) const {
+  if (a.numel() == 0) return at::empty_like(a);
+  const at::Tensor x = a.contiguous(), y = gate.contiguous();
+  const at::Tensor out = at::empty_like(x);
+  const Queue queue(a);
+  kernels().random[index][int(number_of(x.scalar_type()))](
+      activation, out.mutable_data_ptr(), x.const_data_ptr(), y.const_data_ptr(),
+      seed.const_data_ptr<int64_t>(), out.numel(), queue);
+  C10_CUDA_KERNEL_LAUNCH_CHECK();
+  if (a.is_contiguous()) return out;
+  return at::empty_like(layout_of(a, gate)).copy_(out);
+}
+
+}  // namespace activations_ext::cuda

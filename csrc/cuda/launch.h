@@ -1,0 +1,43 @@
+// CUDA's launchers, and what they share.
+#pragma once
+
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include "../launch.h"
+#include "../layout.h"
+#include "kernels.h"
+
+namespace activations_ext::cuda {
+
+class CudaLaunchers final : public Launchers {
+ public:
+  void pointwise_into(const at::Tensor& out, const Pointwise& op, const at::Tensor& a,
+                      const at::Tensor& b) const override;
+  at::Tensor pointwise(const Pointwise& op, const at::Tensor& a,
+                       const at::Tensor& b) const override;
+
+  at::Tensor prelu(const at::Tensor& input, const at::Tensor& weight) const override;
+  std::pair<at::Tensor, at::Tensor> prelu_backward(const at::Tensor& grad_output,
+                                                   const at::Tensor& input,
+                                                   const at::Tensor& weight,
+                                                   bool overwrite) const override;
+
+  at::Tensor random(int index, const void* activation, const at::Tensor& a, const at::Tensor& gate,
+                    const at::Tensor& seed) const override;
+};
+
+// Where a kernel is queued: the current stream of the device that holds the tensor, which is the
+// current device meanwhile. Nothing waits and nothing is read back, so that a graph can capture it.
+class Queue {
+ public:
+  explicit Queue(const at::Tensor& tensor) : guard_(tensor.device()) {}
+  operator cudaStream_t() const {
+    return c10::cuda::getCurrentCUDAStream(guard_.current_device().index());
+  }
+
+ private:
+  c10::cuda::CUDAGuard guard_;
+};
+
+}  // namespace activations_ext::cuda
