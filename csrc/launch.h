@@ -82,24 +82,26 @@ class Launchers {
   virtual at::Tensor random(int index, const void* activation, const at::Tensor& a,
                             const at::Tensor& gate, const at::Tensor& seed) const = 0;
 
-  // Into contiguous memory. `logarithm` chooses log_softmax.
-  virtual at::Tensor softmax(const at::Tensor& input, int64_t dim, bool logarithm) const = 0;
-  virtual at::Tensor softmax_gradient(const at::Tensor& grad_output, const at::Tensor& result,
-                                      int64_t dim, bool logarithm) const = 0;
+  // A device may be without the operators on rows, which are below.
 
-  virtual RowStatisticsTensors row_statistics(const RowsOfLogits& rows, bool expected) const = 0;
+  // Into contiguous memory. `logarithm` chooses log_softmax.
+  virtual at::Tensor softmax(const at::Tensor& input, int64_t dim, bool logarithm) const;
+  virtual at::Tensor softmax_gradient(const at::Tensor& grad_output, const at::Tensor& result,
+                                      int64_t dim, bool logarithm) const;
+
+  virtual RowStatisticsTensors row_statistics(const RowsOfLogits& rows, bool expected) const;
   // Gradients that are undefined are 0. With `overwrite` the logits are the result.
   virtual at::Tensor row_statistics_gradient(const RowsOfLogits& rows,
                                              const RowStatisticsTensors& row,
                                              const RowStatisticsTensors& grad,
-                                             bool overwrite) const = 0;
+                                             bool overwrite) const;
 
-  virtual at::Tensor binary_losses(const BinaryOperands& of) const = 0;
+  virtual at::Tensor binary_losses(const BinaryOperands& of) const;
   // Summed in an order that does not depend on the number of threads.
-  virtual double binary_sum(const BinaryOperands& of) const = 0;
+  virtual double binary_sum(const BinaryOperands& of) const;
   // grad_output, broadcastable as well, times `scale` and the loss' derivative by the logits.
   virtual at::Tensor binary_gradient(const at::Tensor& grad_output, double scale,
-                                     const BinaryOperands& of) const = 0;
+                                     const BinaryOperands& of) const;
 
  protected:
   ~Launchers() = default;
