@@ -42,6 +42,16 @@ constexpr T sum(Pair<T> x) {
   return x.high + x.low;
 }
 
+template <class T>
+constexpr T minus_abs(T x) {
+  return -abs(x);
+}
+template <class T>
+constexpr Pair<T> minus_abs(Pair<T> x) {
+  const auto positive = x.high > T(0.0);
+  return {where(positive, -x.high, x.high), where(positive, -x.low, x.low)};
+}
+
 // What rounding `value` to T's precision leaves.
 template <class T>
 constexpr double low_part(double value) {
@@ -60,6 +70,19 @@ template <class T>
 constexpr Pair<T> ordered_sum(T a, T b) {
   const T high = a + b;
   return {high, b - (high - a)};
+}
+
+// Φ(−a) for a ≥ 0, for types with a library_erfc; Φ is the standard normal distribution function.
+template <class T>
+constexpr T normal_tail(T a) {
+  return T(0.5) * library_erfc(a * T(0.70710678118654752440));
+}
+
+// eˣ of a number in two parts, for types with a library_exp.
+template <class T>
+constexpr T library_exp(Pair<T> x) {
+  const T e = library_exp(x.high);
+  return madd(e, x.low, e);
 }
 
 // --- exponentials -----------------------------------------------------------------------------
@@ -170,7 +193,7 @@ constexpr auto exp_times(Factor factor, X x) {
     const auto reduced = reduce(cut_off(x));
     return scale_by_power_of_two(grown(factor, reduced.r), reduced.n);
   } else {
-    return T(sum(factor) * library_exp(sum(x)));
+    return T(sum(factor) * library_exp(x));
   }
 }
 
@@ -268,8 +291,8 @@ constexpr T over_one_plus_exp(T numerator, X x) {
     const T small = where(large > T(115.0), T(0.0) * numerator, exp_times(numerator, -x));
     return where(large > T(80.0), small, where(large < T(-80.0), numerator, quotient));
   } else {
-    const T whole = sum(x), e = library_exp(-abs(whole));
-    return where(whole > T(0.0), numerator * e, numerator) / (e + T(1.0));
+    const T e = library_exp(minus_abs(x));
+    return where(high_part(x) > T(0.0), numerator * e, numerator) / (e + T(1.0));
   }
 }
 

@@ -253,6 +253,11 @@ def softplus(x: mpf) -> mpf:
     return log1p(exp(x))
 
 
+def scaled_tail_by_t(t: mpf) -> mpf:
+    """Φ(−a)·e^(a²/2)/t, t = 1/(1 + a/√8)."""
+    return mills((1 / t - 1) * sqrt(8)) / t
+
+
 def half_erf(z: mpf) -> mpf:
     """(½ − Φ(−a))/a of z = a²."""
     a = sqrt(z)
@@ -273,6 +278,7 @@ POLYNOMIALS = {
     "far_mills_ratio_times": Polynomial(
         scaled_mills, 1 / mpf("14.9") ** 2, 1 / mpf("3.75") ** 2, 7
     ),
+    "scaled_normal_tail": Polynomial(scaled_tail_by_t, 1 / (1 + 38 / sqrt(8)), 1, 5),
     "upper_half": Polynomial(half_erf, mpf("1e-9"), QUARTER, 3, weight=sqrt),
 }
 

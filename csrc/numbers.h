@@ -30,6 +30,10 @@ constexpr bool kIsFloat = std::is_same_v<typename NumberOf<T>::type, float>;
 template <class T>
 constexpr bool kScalesAtOnce = false;
 
+// Results are rounded to fewer digits than T has: no step needs a second part (Pair in math.h).
+template <class T>
+constexpr bool kRoundsLater = false;
+
 constexpr int32_t kRootOfHalf = 0x3f3504f3;  // the bits of √½
 
 template <class T>

@@ -25,7 +25,7 @@ void compare(int64_t outer, int64_t channels, int64_t inner, int splits) {
     const auto number = x.number(i), g = grad.number(i), w = weight.number(channel);
     expected[i] = cuda::rounded<S>(PReLU::value(number, w));
     expected_input[i] = cuda::rounded<S>(PReLU::grad_input(g, number, w));
-    expected_weight[channel] += PReLU::grad_weight(g, number);
+    expected_weight[channel] += double(PReLU::grad_weight(g, number));
   }
   cuda_on_host::launch(&cuda::prelu<S>, 3, 64, out.data(), x.read(), weight.read(), at);
   const auto check = [&](bool sound, const char* what) {
@@ -48,7 +48,7 @@ void compare(int64_t outer, int64_t channels, int64_t inner, int splits) {
   check(first == again, "the weight's gradient, computed again,");
   const double precision = sizeof(S) == 2 ? 1e-2 : 1e-5;
   for (int64_t channel = 0; channel < channels; ++channel) {
-    const double off = std::fabs(first.number(channel) - expected_weight[channel]);
+    const double off = std::fabs(double(first.number(channel)) - expected_weight[channel]);
     check(off <= precision * (1 + std::fabs(expected_weight[channel])), "the weight's gradient");
   }
 }

@@ -42,8 +42,13 @@ template <class S>
 bool close(double x, double expected, double scale) {
   if (std::isnan(expected) || std::isinf(expected))
     return std::isnan(x) == std::isnan(expected) && !std::isfinite(x);
-  const double precision = sizeof(S) == 8 ? 2e-15 : sizeof(S) == 4 ? 1e-6 : 0x1p-7;
-  return std::fabs(x - expected) <= precision * (std::fabs(expected) + scale) + 1e-37;
+  constexpr bool kHalf = std::is_same_v<S, cuda::Half>;
+  constexpr double kPrecision = sizeof(S) == 8   ? 2e-15
+                                : sizeof(S) == 4 ? 1e-6
+                                : kHalf          ? 0x1p-10
+                                                 : 0x1p-7;
+  const double subnormal = kHalf ? 0x1p-24 : 1e-37;
+  return std::fabs(x - expected) <= kPrecision * (std::fabs(expected) + scale) + subnormal;
 }
 
 constexpr double kSpecial[] = {0.0, -0.0, 0.5, -0.5, 1.5, -1.5, 3.0, -3.0, 6.0, 200.0, -200.0};
@@ -79,8 +84,8 @@ void every_activation(Number number) {
         on_cpu.pointwise[index][int(number)][int(kPass)](&f, expected.data(), first.read(),
                                                          b.read(), count, false);
         for (int64_t i = 0; i < count; ++i)
-          expect(close<S>(out.number(i), expected.number(i),
-                          kPass == Pass::kForward ? 0 : std::fabs(a.number(i))),
+          expect(close<S>(double(out.number(i)), double(expected.number(i)),
+                          kPass == Pass::kForward ? 0 : std::fabs(double(a.number(i)))),
                  "%s, pass %d, %d bytes: of (%g, %g) %g, but on the CPU %g", A::kName, int(kPass),
                  int(sizeof(S)), double(first.number(i)), double(b.number(i)),
                  double(out.number(i)), double(expected.number(i)));
@@ -109,7 +114,7 @@ void every_random_activation(Number number) {
         on_cpu.random[index][int(number)](&f, expected.data(), a.read(), gate.read(),
                                           uint64_t(seed), 0, count);
         for (int64_t i = 0; i < count; ++i)
-          expect(close<S>(out.number(i), expected.number(i), 1.0),
+          expect(close<S>(double(out.number(i)), double(expected.number(i)), 1.0),
                  "%s, %d bytes, seed %ld: element %ld of %ld is %g, but on the CPU %g", A::kName,
                  int(sizeof(S)), long(seed), long(i), long(count), double(out.number(i)),
                  double(expected.number(i)));

@@ -14,7 +14,7 @@ sys.path.insert(0, str(SOURCES))
 import minimax  # noqa: E402
 
 NUMBER = re.compile(r"-?\d+\.?\d*(?:e-?\d+)?")
-HEADERS = [path.read_text() for path in SOURCES.rglob("*.h")]
+HEADERS = [path.read_text() for path in SOURCES.rglob("*h") if path.suffix in (".h", ".cuh")]
 
 
 def numbers(text: str) -> list[np.float32]:

@@ -22,7 +22,7 @@ struct GELU {
       if (!any(is_far)) return near;
       return where(is_far, gate - exp_minus_half_square_times(far_mills_ratio_times(a), a), near);
     } else {
-      return madd(-a, upper_tail(a), gate);
+      return madd(-a, normal_tail(a), gate);
     }
   }
   // Φ(x) + x·φ(x), which is 1 less its value at −x; NaN at ±∞, as torch's.
@@ -46,11 +46,6 @@ struct GELU {
   template <class T>
   static constexpr T clamped(T x) {
     return at_most(abs(x), kIsFloat<T> ? 14.9 : 37.5);
-  }
-  // Φ(−a)
-  template <class T>
-  static constexpr T upper_tail(T a) {
-    return T(0.5) * library_erfc(a * T(0.70710678118654752440));
   }
   // m(a) = e^(a²/2)·Φ(−a) for a < kNear, in two parts: a polynomial around kCentre, whose constant
   // is almost a float.
@@ -90,7 +85,7 @@ struct GELU {
       if (any(is_far)) ratio = where(is_far, far_mills_ratio_times(a).high / a, ratio);
       return exp_minus_half_square_times(madd(T(-kPeak), a, ratio), a);
     } else {
-      return upper_tail(a) - exp_minus_half_square_times(T(kPeak) * a, a);
+      return normal_tail(a) - exp_minus_half_square_times(T(kPeak) * a, a);
     }
   }
 };
@@ -143,6 +138,7 @@ struct GELUTanh {
   template <class T>
   static constexpr Pair<T> minus_argument(T x) {
     const T c = clamped(x);
+    if constexpr (kRoundsLater<T>) return {-c * madd(T(kCubic), c * c, T(kLinear)), T(0.0)};
     const auto square = exact_product(c, c);
     // v = −(1.59… + 0.071…·c²). The first constant has 12 bits, so that v + 1.59… is exact.
     const T v = madd(T(-kCubic), square.high, T(-kLinearHigh));

@@ -44,6 +44,14 @@ struct Tanhshrink {
   static constexpr Shape kShape = Shape::kSmooth;
   static constexpr std::array<Parameter, 0> kParameters = {};
 
+  // (x − tanh x)/x³ of z = x² for |x| ≤ 1 is kDeficit + z·deficit_tail(z).
+  static constexpr double kDeficit = 0.3333333316;
+  template <class T>
+  static constexpr T deficit_tail(T z) {
+    return polynomial(z, -0.133333107, 0.05396342095, -0.02182958545, 0.008697950942,
+                      -0.003206953508, 0.0009236091573, -0.0001428239272);
+  }
+
   template <class T>
   constexpr T value(T x) const {
     if constexpr (kIsFloat<T>) {
@@ -64,7 +72,7 @@ struct Tanhshrink {
       // tanh x = x/(1 + q), q = x²/(3 + x²/(5 + x²/(7 + …))), so that x − tanh x = x·q/(1 + q).
       const T z = x * x;
       T fraction = T(25.0);
-      for (int odd = 23; odd > 1; odd -= 2) fraction = T(odd) + z / fraction;
+      for (double odd = 23.0; odd > 1.0; odd -= 2.0) fraction = T(odd) + z / fraction;
       const T q = z / fraction;
       return where(abs(x) < T(1.5), x * (q / (q + T(1.0))), x - value_of(Tanh{}, x));
     }
@@ -77,15 +85,6 @@ struct Tanhshrink {
   template <class T>
   constexpr T curvature(T x) const {
     return T(8.0) * value_of(Tanh{}, x) * logistic_slope(x + x);  // 1 − tanh²(x) = 4σ'(2x)
-  }
-
- private:
-  // (x − tanh x)/x³ of z = x² for |x| ≤ 1 is kDeficit + z·deficit_tail(z).
-  static constexpr double kDeficit = 0.3333333316;
-  template <class T>
-  static constexpr T deficit_tail(T z) {
-    return polynomial(z, -0.133333107, 0.05396342095, -0.02182958545, 0.008697950942,
-                      -0.003206953508, 0.0009236091573, -0.0001428239272);
   }
 };
 

@@ -3,6 +3,7 @@
 
 #include "../evaluate.h"
 #include "../registry.h"
+#include "shortcuts.cuh"
 #include "storage.cuh"
 
 namespace activations_ext::cuda {

@@ -37,7 +37,7 @@ __global__ void prelu_backward(S* grad_input, double* partial, const S* grad_out
   // Sixteen numbers are summed in their own precision first: double costs a GPU much more.
   constexpr int kSummedAtOnce = 16;
   double sum = 0;
-  Compute<S> some = 0;
+  Compute<S> some = 0.0;
   int summed = 0;
   for (int64_t k = split * rows + threadIdx.x / lanes; channel < at.channels && k < elements;
        k += splits * rows) {
@@ -46,12 +46,12 @@ __global__ void prelu_backward(S* grad_input, double* partial, const S* grad_out
     grad_input[i] = rounded<S>(PReLU::grad_input(grad, x, widened(weight[channel])));
     some += PReLU::grad_weight(grad, x);
     if (++summed == kSummedAtOnce) {
-      sum += some;
-      some = 0;
+      sum += double(some);
+      some = 0.0;
       summed = 0;
     }
   }
-  sums[threadIdx.x] = sum + some;
+  sums[threadIdx.x] = sum + double(some);
   for (int half = kSumThreads / 2; half >= lanes; half /= 2) {
     __syncthreads();
     if (int(threadIdx.x) < half) sums[threadIdx.x] += sums[threadIdx.x + half];

@@ -1,4 +1,4 @@
-// Numbers in memory and the numbers that compute: the 16-bit types in float, rounded once.
+// Numbers in memory and the numbers that compute with them: the 16-bit types are rounded once.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -7,27 +7,29 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "numbers.cuh"
+
 namespace activations_ext::cuda {
 
 using BFloat16 = __nv_bfloat16;
 using Half = __half;
 
-__host__ __device__ inline float widened(float x) { return x; }
+__host__ __device__ inline Precise widened(float x) { return x; }
 __host__ __device__ inline double widened(double x) { return x; }
-__host__ __device__ inline float widened(BFloat16 x) { return __bfloat162float(x); }
-__host__ __device__ inline float widened(Half x) { return __half2float(x); }
+__host__ __device__ inline Quick widened(BFloat16 x) { return __bfloat162float(x); }
+__host__ __device__ inline Quick widened(Half x) { return __half2float(x); }
 
 template <class S>
 using Compute = decltype(widened(S()));
 
 template <class S>
 __host__ __device__ inline S rounded(Compute<S> x) {
-  if constexpr (sizeof(S) == 2 && std::is_same_v<S, BFloat16>) {
-    return __float2bfloat16_rn(x);
-  } else if constexpr (sizeof(S) == 2) {
-    return __float2half_rn(x);
+  if constexpr (std::is_same_v<S, BFloat16>) {
+    return __float2bfloat16_rn(x.value);
+  } else if constexpr (std::is_same_v<S, Half>) {
+    return __float2half_rn(x.value);
   } else {
-    return x;
+    return S(x);
   }
 }
 
