@@ -81,8 +81,9 @@ constexpr T normal_tail(T a) {
 // eˣ of a number in two parts, for types with a library_exp.
 template <class T>
 constexpr T library_exp(Pair<T> x) {
-  const T e = library_exp(x.high);
-  return madd(e, x.low, e);
+  const auto whole = ordered_sum(x.high, x.low);  // the second part may be a part of the digits
+  const T e = library_exp(whole.high);
+  return madd(e, whole.low, e);
 }
 
 // --- exponentials -----------------------------------------------------------------------------
