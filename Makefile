@@ -1,6 +1,8 @@
 # make demo   train a small network with these kernels and with torch's, then a short benchmark
 # make test   the whole test suite
 # make bench  the full benchmarks and the table of accuracy, into benchmarks/results/
+# make cuda-build  compile, link and import the CUDA part with PyPI's torch; needs nvcc, but no GPU
+# make cuda-check  all that a GPU can say: tests, compute-sanitizer, benchmark (takes PYTHON's torch)
 # make lint   ruff, mypy and clang-format
 # make clean  remove what was built; make distclean: the virtual environment as well
 #
@@ -20,7 +22,7 @@ BIN := $(VENV)/bin
 SOURCES := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cuh' -o -name '*.cu')
 CXX_OR_DEFAULT := $(if $(filter default undefined,$(origin CXX)),c++,$(CXX))
 
-.PHONY: demo test bench lint tools build clean distclean
+.PHONY: demo test bench cuda-build cuda-check lint tools build clean distclean
 
 demo: build
 	$(BIN)/python examples/train_images.py --plot build/demo/losses.png $(if $(DATA),--data "$(DATA)")
@@ -37,6 +39,20 @@ bench: build
 	$(BIN)/python -m benchmarks.compiled
 	$(BIN)/python -m benchmarks.accuracy
 	ATEN_CPU_CAPABILITY=avx2 $(BIN)/python -m benchmarks.accuracy --out benchmarks/results/avx2
+
+# A virtual environment of its own, some 6 GB. Not in place: the sources may hold another build.
+CUDA_VENV := build/cuda-venv
+cuda-build:
+	$(PYTHON) -m venv $(CUDA_VENV)
+	$(CUDA_VENV)/bin/python -m pip install --disable-pip-version-check torch==2.14.1 numpy setuptools ninja pytest
+	$(CUDA_VENV)/bin/python -m pip install --disable-pip-version-check --no-build-isolation --no-deps --force-reinstall .
+	cd tests && ../$(CUDA_VENV)/bin/python -m pytest -c /dev/null --rootdir . -p no:cacheprovider test_cuda.py
+	cd tests && ../$(CUDA_VENV)/bin/python -c 'import activations_ext._C as c; assert c.devices() == ["cpu", "cuda"]'
+
+# Everything is done, whatever fails before; results/cuda/ holds what came out.
+cuda-check:
+	TORCH_CUDA_ARCH_LIST="$${TORCH_CUDA_ARCH_LIST:-native}" $(PYTHON) setup.py -q build_ext --inplace
+	$(PYTHON) -m benchmarks.cuda_check
 
 # mypy wants the environment's torch; the extension itself need not be built.
 lint: tools

@@ -1,10 +1,14 @@
-"""Fixtures of every test: one seed, and the number of threads put back."""
+"""Fixtures of every test: one seed, and the number of threads put back. The device of the tests.
+
+`pytest --device cuda` has the same tests make their tensors on a GPU.
+"""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +21,27 @@ os.environ["TORCHINDUCTOR_CACHE_DIR"] = _cache.name
 
 # The tests compile to see our operators in the graph; test_compiled_choice.py sees to the default.
 os.environ["ACTIVATIONS_EXT_COMPILED"] = "ours"
+
+
+ONLY_ON_CPU = (
+    *("architectures", "benchmarks", "build", "capabilities", "compile", "compiled_choice"),
+    *("cuda_sources", "export", "large_blocks", "memory", "minimax", "readme", "sanitized"),
+)
+"""Test files about the CPU's kernels, the sources or other processes."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", help="where tensors are made that name no device")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if device := config.getoption("--device"):
+        torch.set_default_device(device)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    name = collection_path.stem.removeprefix("test_")
+    return True if config.getoption("--device") and name in ONLY_ON_CPU else None
 
 
 @pytest.fixture(autouse=True)

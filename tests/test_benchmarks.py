@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from activations_ext.registry import ACTIVATIONS, Activation
-from benchmarks import accuracy, report, speed, targets
+from benchmarks import accuracy, cuda, instructions, report, speed, targets
 from benchmarks.references import truth_of
 from benchmarks.report import Row
 from benchmarks.targets import BACKWARD, FORWARD, INPLACE
@@ -155,3 +155,30 @@ def test_accuracy_writes_what_it_measured(tmp_path: Path) -> None:
     assert relu["ordinary"] == {"ours": 0, "torch": 0}
     assert 0 < tanhshrink["ordinary"]["ours"] <= 2 < tanhshrink["ordinary"]["torch"]
     assert "| tanhshrink |" in (tmp_path / "accuracy.md").read_text()
+
+
+def test_the_gpus_benchmark_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["cuda", "--device", "cpu", "--size", "4096", "--only", "elu,prelu"]
+    monkeypatch.setattr("sys.argv", [*arguments, "--out", str(tmp_path)])
+    cuda.main()
+    written = json.loads((tmp_path / "cuda.json").read_text())
+    assert len(written["rows"]) == 2 * 2 * 2
+    assert all(row["of_copy"] > 0 for row in written["rows"])
+    assert (tmp_path / "cuda.png").exists()
+
+
+def test_instructions_are_counted_in_the_loop_of_packs() -> None:
+    code = """
+    .L_x_1:
+        /*0000*/                   LDG.E.128 R4, [R2] ;
+        /*0010*/                   FMUL R4, R4, R5 ;
+        /*0020*/              @P0  BRA `(.L_x_1) ;
+    .L_x_2:
+        /*0030*/                   LDG.E R4, [R2] ;
+        /*0040*/              @P0  BRA `(.L_x_2) ;
+    """
+    assert instructions.loop_length(code) == 3
+    counts = {("Mish", 0): {"float32": 76.0, "bfloat16": 20.0, "float16": 20.0}}
+    assert "| Mish | forward | **76** | 20 | 20 |" in instructions.report(counts, "sm_90")

@@ -1,0 +1,191 @@
+"""On a GPU: streams, graphs, devices, alignment and sizes that no CPU test sees.
+
+The same tests as on the CPU run there by `pytest --device cuda`.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from activations_ext import _C, nn
+from activations_ext import functional as F
+from helpers import DEFAULT_CASES, Case
+
+BUILT = "cuda" in _C.devices()
+with_gpu = pytest.mark.skipif(
+    not (BUILT and torch.cuda.is_available()), reason="no GPU, or built without CUDA"
+)
+
+
+@pytest.mark.skipif(not BUILT, reason="built without CUDA")
+def test_a_cuda_build_takes_cuda_tensors() -> None:
+    """Seen on tensors without memory, which need no GPU."""
+    from torch._subclasses import FakeTensorMode
+
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        x = torch.empty(4, 3, device="cuda")
+        assert F.mish(x).device.type == "cuda"
+        assert F.prelu(x, torch.empty(3, device="cuda")).shape == (4, 3)
+        assert F.softmax(x, 1).shape == (4, 3)
+
+
+@pytest.mark.skipif(BUILT, reason="built with CUDA")
+def test_without_cuda_there_are_no_cuda_kernels() -> None:
+    assert _C.devices() == ["cpu"]
+
+
+@with_gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("case", DEFAULT_CASES, ids=str)
+def test_values_and_gradients_at_every_start(case: Case, dtype: torch.dtype) -> None:
+    """Against float64, from every place within 16 bytes, with a tail."""
+    eps = torch.finfo(dtype).eps
+    for start in range(4):
+        memory = torch.randn(start + 1003, dtype=dtype, device="cuda").mul_(3)
+        x = memory[start:].detach().requires_grad_()
+        exact = x.detach().double().requires_grad_()
+        result, expected = case.rounded(dtype)(x), case.rounded(dtype).reference(exact)
+        grad = torch.randn_like(result)
+        result.backward(grad)
+        expected.backward(grad.double())
+        torch.testing.assert_close(result.double(), expected, rtol=2 * eps, atol=eps / 8)
+        assert x.grad is not None
+        assert exact.grad is not None
+        torch.testing.assert_close(x.grad.double(), exact.grad, rtol=4 * eps, atol=4 * eps)
+
+
+@with_gpu
+def test_nothing_waits_for_the_gpu() -> None:
+    x = torch.randn(33, 7, device="cuda", requires_grad=True)
+    weight = torch.rand(7, device="cuda", requires_grad=True)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for result in (
+            F.mish(x),
+            F.prelu(x, weight),
+            F.rrelu(x, training=True),
+            F.shift_dropout(x),
+        ):
+            result.sum().backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@with_gpu
+def test_a_graph_captures_them() -> None:
+    """And draws other random numbers at each replay."""
+    x = torch.randn(2000, device="cuda")
+    F.mish(F.rrelu(x, training=True))
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        smooth, random = F.mish(x), F.rrelu(x, training=True)
+    x.copy_(-x.abs())
+    draws = []
+    for _ in range(2):
+        graph.replay()
+        draws.append(random.clone())
+    torch.testing.assert_close(smooth, torch.nn.functional.mish(x))
+    assert not torch.equal(*draws)
+
+
+@with_gpu
+def test_the_current_stream_is_used() -> None:
+    x = torch.randn(1 << 22, device="cuda")
+    stream = torch.cuda.Stream()
+    torch.cuda.synchronize()
+    with torch.cuda.stream(stream):
+        torch.cuda._sleep(50_000_000)
+        y = F.elu(x.mul_(2))
+    assert not stream.query()  # queued behind what sleeps
+    stream.synchronize()
+    torch.testing.assert_close(y, torch.nn.functional.elu(x))
+
+
+@with_gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one GPU")
+def test_another_device_than_the_current_one() -> None:
+    x = torch.randn(1000, device="cuda:1")
+    with torch.cuda.device(0):
+        assert F.gelu(x).device == x.device
+    with pytest.raises(RuntimeError, match="'weight' to be on the device of 'input'"):
+        F.prelu(x, torch.rand(1, device="cuda:0"))
+
+
+@with_gpu
+def test_random_numbers_are_the_generators() -> None:
+    x = -torch.ones(5000, device="cuda")
+    draws = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        draws.append(F.rrelu(x, training=True))
+    assert torch.equal(*draws)
+    assert not torch.equal(draws[0], F.rrelu(x, training=True))
+
+
+@with_gpu
+def test_the_same_seed_gives_the_cpus_numbers() -> None:
+    x, seed = torch.randn(3001), torch.tensor(1234567890123)
+    op = torch.ops.activations_ext.rrelu_with_seed
+    on_gpu = op(x.cuda(), seed.cuda(), 0.1, 0.9)
+    torch.testing.assert_close(on_gpu.cpu(), op(x.cpu(), seed.cpu(), 0.1, 0.9))
+    with pytest.raises(RuntimeError, match="'seed' to be on the device of 'input'"):
+        op(x.cuda(), seed.cpu(), 0.1, 0.9)
+
+
+@with_gpu
+@pytest.mark.parametrize("shape", [(64, 30, 17, 9), (3000, 30), (1, 30, 100_000)], ids=str)
+def test_the_weights_gradient_is_the_same_every_time(shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape, device="cuda")
+    weight = torch.rand(shape[1], device="cuda", requires_grad=True)
+    grad = torch.randn_like(x)
+    results: list[Tensor] = []
+    for _ in range(3):
+        results += torch.autograd.grad(F.prelu(x, weight), weight, grad)
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
+    dims = [d for d in range(x.dim()) if d != 1]
+    exact = (grad.double() * torch.where(x > 0, 0, x).double()).sum(dims)
+    torch.testing.assert_close(results[0].double(), exact, rtol=1e-4, atol=1e-2)
+
+
+@with_gpu
+def test_more_than_two_billion_elements() -> None:
+    count = 2**31 + 1001
+    if torch.cuda.mem_get_info()[0] < 5 * count:
+        pytest.skip("not enough memory")
+    x = torch.full((count,), -1.0, dtype=torch.bfloat16, device="cuda")
+    x[-1] = 2.0
+    F.relu(x, inplace=True)
+    assert x[-1] == 2
+    assert x[2**31 - 2 : -1].abs().max() == 0
+    assert x[:1000].abs().max() == 0
+
+
+@with_gpu
+def test_autocast_does_what_torchs_does() -> None:
+    x = torch.randn(100, device="cuda", dtype=torch.float16)
+    wide = torch.randn(10, 10, device="cuda")
+    with torch.autocast("cuda", torch.float16):
+        assert F.softplus(x).dtype == torch.float32
+        assert F.mish(x).dtype == torch.float16
+        assert nn.PReLU(10, device="cuda")(wide).dtype == torch.float16
+
+
+@with_gpu
+def test_strides_of_every_kind() -> None:
+    x = torch.randn(6, 10, 8, 12, device="cuda")
+    for view in (
+        x.transpose(1, 3),
+        x[:, ::2],
+        x.to(memory_format=torch.channels_last),
+        x[:1].expand(4, -1, -1, -1),
+    ):
+        torch.testing.assert_close(F.silu(view), torch.nn.functional.silu(view))
+        assert F.silu(view).stride() == torch.nn.functional.silu(view).stride()
+        ours = view.detach().requires_grad_()
+        torchs = view.detach().requires_grad_()
+        F.silu(ours).sum().backward()  # an expanded gradient
+        torch.nn.functional.silu(torchs).sum().backward()
+        torch.testing.assert_close(ours.grad, torchs.grad)
