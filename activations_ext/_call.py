@@ -62,7 +62,7 @@ def call_operator(
     point, which saves a microsecond. Where there is no kernel, torch's own function runs.
     """
     if is_dynamo_compiling():
-        if not _runs(name, input) or holds_torchs(name):
+        if not has_kernel(input) or holds_torchs(name):
             return _torchs(name, input, parameters, inplace)
         return getattr(_OPERATORS, name + "_" if inplace else name)(input, *parameters)  # type: ignore[no-any-return]
     result = getattr(_C, name)(input, bool(inplace), *parameters)
@@ -83,15 +83,6 @@ def has_kernel(input: Tensor) -> bool:
     )
 
 
-def has_row_kernel(input: Tensor) -> bool:
-    """The same of softmax and the losses, which have no CUDA kernels."""
-    return has_kernel(input) and input.device.type != "cuda"
-
-
-def _runs(name: str, input: Tensor) -> bool:
-    return has_row_kernel(input) if name.endswith("softmax") else has_kernel(input)
-
-
 def _is_wrapper(input: Tensor) -> bool:
     """A subclass that dispatches operators by itself (DTensor, NestedTensor, MaskedTensor, …).
 
@@ -109,7 +100,7 @@ def _is_wrapper(input: Tensor) -> bool:
 
 def _without_entry(name: str, input: Tensor, parameters: tuple[Any, ...], inplace: bool) -> Tensor:
     """What the C++ entry point gave back: for torch's function, unless it is only traced."""
-    if all(_runs(name, t) for t in (input, *parameters) if isinstance(t, Tensor)):
+    if all(has_kernel(t) for t in (input, *parameters) if isinstance(t, Tensor)):
         return getattr(_OPERATORS, name + "_" if inplace else name)(input, *parameters)  # type: ignore[no-any-return]
     return _torchs(name, input, parameters, inplace)
 

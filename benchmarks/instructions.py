@@ -45,7 +45,7 @@ def disassembled(card: str) -> str:
     with tempfile.TemporaryDirectory() as directory:
         binary = f"{directory}/kernels.cubin"
         command = [tool("nvcc"), "-O3", "-std=c++20", "--expt-relaxed-constexpr", f"-arch={card}"]
-        command += ["-cubin", str(ROOT / "csrc/cuda/kernels.cu"), "-o", binary]
+        command += ["-cubin", str(ROOT / "csrc/cuda/pointwise_kernels.cu"), "-o", binary]
         subprocess.run(command, check=True)
         text = subprocess.run([tool("nvdisasm"), "-c", binary], capture_output=True, check=True)
     return text.stdout.decode()

@@ -32,35 +32,20 @@ void Launchers::pointwise_in_place(const Pointwise& op, const at::Tensor& input)
 
 namespace {
 
-[[noreturn]] void fail_no_rows(const at::Tensor& tensor) {
-  TORCH_CHECK_NOT_IMPLEMENTED(false, "activations_ext has no kernels for rows on ",
-                              tensor.device());
+[[noreturn]] void fail_no_binary(const at::Tensor& tensor) {
+  TORCH_CHECK_NOT_IMPLEMENTED(
+      false, "activations_ext has no kernels for binary_cross_entropy_with_logits on ",
+      tensor.device());
 }
 
 }  // namespace
 
-at::Tensor Launchers::softmax(const at::Tensor& input, int64_t, bool) const { fail_no_rows(input); }
+at::Tensor Launchers::binary_losses(const BinaryOperands& of) const { fail_no_binary(of.logits); }
 
-at::Tensor Launchers::softmax_gradient(const at::Tensor&, const at::Tensor& result, int64_t,
-                                       bool) const {
-  fail_no_rows(result);
-}
-
-RowStatisticsTensors Launchers::row_statistics(const RowsOfLogits& rows, bool) const {
-  fail_no_rows(rows.logits);
-}
-
-at::Tensor Launchers::row_statistics_gradient(const RowsOfLogits& rows, const RowStatisticsTensors&,
-                                              const RowStatisticsTensors&, bool) const {
-  fail_no_rows(rows.logits);
-}
-
-at::Tensor Launchers::binary_losses(const BinaryOperands& of) const { fail_no_rows(of.logits); }
-
-double Launchers::binary_sum(const BinaryOperands& of) const { fail_no_rows(of.logits); }
+double Launchers::binary_sum(const BinaryOperands& of) const { fail_no_binary(of.logits); }
 
 at::Tensor Launchers::binary_gradient(const at::Tensor&, double, const BinaryOperands& of) const {
-  fail_no_rows(of.logits);
+  fail_no_binary(of.logits);
 }
 
 }  // namespace activations_ext

@@ -82,20 +82,23 @@ class Launchers {
   virtual at::Tensor random(int index, const void* activation, const at::Tensor& a,
                             const at::Tensor& gate, const at::Tensor& seed) const = 0;
 
-  // A device may be without the operators on rows, which are below.
-
   // Into contiguous memory. `logarithm` chooses log_softmax.
-  virtual at::Tensor softmax(const at::Tensor& input, int64_t dim, bool logarithm) const;
+  virtual at::Tensor softmax(const at::Tensor& input, int64_t dim, bool logarithm) const = 0;
   virtual at::Tensor softmax_gradient(const at::Tensor& grad_output, const at::Tensor& result,
-                                      int64_t dim, bool logarithm) const;
+                                      int64_t dim, bool logarithm) const = 0;
 
-  virtual RowStatisticsTensors row_statistics(const RowsOfLogits& rows, bool expected) const;
+  virtual RowStatisticsTensors row_statistics(const RowsOfLogits& rows, bool expected) const = 0;
   // Gradients that are undefined are 0. With `overwrite` the logits are the result.
   virtual at::Tensor row_statistics_gradient(const RowsOfLogits& rows,
                                              const RowStatisticsTensors& row,
                                              const RowStatisticsTensors& grad,
-                                             bool overwrite) const;
+                                             bool overwrite) const = 0;
 
+  // Waits until it is known whether the targets of all rows so far were classes; raises IndexError
+  // if not. Where nothing has to be waited for it is known already.
+  virtual void check_targets(const at::Tensor& on) const = 0;
+
+  // A device may be without these.
   virtual at::Tensor binary_losses(const BinaryOperands& of) const;
   // Summed in an order that does not depend on the number of threads.
   virtual double binary_sum(const BinaryOperands& of) const;

@@ -181,7 +181,7 @@ PyObject* softmax_entry(const char* name, at::Tensor (*compute)(const at::Tensor
   HANDLE_TH_ERRORS
   check_count(name, 3, count);
   const at::Tensor& input = tensor_argument(name, "input", arguments[0]);
-  if (!has_row_kernel(input)) Py_RETURN_NOTIMPLEMENTED;
+  if (!has_kernel(input)) Py_RETURN_NOTIMPLEMENTED;
   const int64_t dim = PyLong_AsLongLong(arguments[2]);
   if (dim == -1 && PyErr_Occurred()) throw python_error();
   return without_gil([&] { return compute(input, dim); });
@@ -265,6 +265,10 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
   add_entries(module);
   module.def("set_kernels", [](const pybind11::capsule& kernels) {
     cpu::set_kernels(kernels.get_pointer<const cpu::KernelTable>());
+  });
+  module.def("check_targets", [](const at::Tensor& on) {
+    pybind11::gil_scoped_release no_gil;
+    launch_on(on).check_targets(on);
   });
   // "cpu", and "cuda" where the package was built with CUDA's kernels.
   module.def("devices", [] {

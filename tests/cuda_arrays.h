@@ -58,9 +58,10 @@ inline int failures = 0;
 
 template <class... Details>
 void expect(bool sound, const char* text, Details... details) {
-  if (sound || failures++ >= 5) return;
+  if (sound) return;
   std::printf(text, details...);
   std::puts("");
+  if (++failures == 5) std::exit(1);  // more would say nothing new
 }
 
 // The last line of main.

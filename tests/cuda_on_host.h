@@ -54,16 +54,12 @@ class Block {
     while (
         std::any_of(fibers_.begin(), fibers_.end(), [](const Fiber& f) { return f.at != kEnd; })) {
       std::shuffle(order.begin(), order.end(), random_order());
-      bool moved = false;
-      for (const int thread : order) {
-        if (fibers_[thread].at != kCode) continue;
-        resume(thread);
-        moved = true;
-      }
-      for (std::size_t warp = 0; warp < fibers_.size(); warp += kWarp)
-        moved |= release(warp, std::min(warp + kWarp, fibers_.size()), kWarpBarrier);
-      moved |= release(0, fibers_.size(), kBlockBarrier);
-      if (moved) continue;
+      // Half of the time one warp runs ahead as far as it can.
+      const int warps = int((fibers_.size() + kWarp - 1) / kWarp);
+      const int ahead = random_order()() % 2 == 0 ? int(random_order()() % warps) : -1;
+      bool moved = step(order, ahead);
+      while (ahead >= 0 && step(order, ahead)) moved = true;
+      if (moved || step(order, -1)) continue;
       std::puts("threads wait at different barriers");
       std::exit(1);
     }
@@ -118,6 +114,19 @@ class Block {
     __asan_unpoison_memory_region(stacks[i].get(), kStack);
 #endif
     return stacks[i].get();
+  }
+
+  // Each thread of a warp, or of all for −1, up to its next barrier; false if none could move.
+  bool step(const std::vector<int>& order, int only) {
+    bool moved = false;
+    for (const int thread : order) {
+      if (fibers_[thread].at != kCode || (only >= 0 && thread / kWarp != only)) continue;
+      resume(thread);
+      moved = true;
+    }
+    for (std::size_t warp = 0; warp < fibers_.size(); warp += kWarp)
+      moved |= release(warp, std::min(warp + kWarp, fibers_.size()), kWarpBarrier);
+    return release(0, fibers_.size(), kBlockBarrier) || moved;
   }
 
   // Those of a group, once all of them that have not ended stand at its barrier.
@@ -187,18 +196,17 @@ class Block {
 
 // kernel<<<blocks, threads>>>(arguments…)
 template <class... Parameters, class... Arguments>
-void launch(void (*kernel)(Parameters...), unsigned blocks, unsigned threads,
-            Arguments... arguments) {
-  if (blocks == 0 || threads == 0 || threads > 1024) {
+void launch(void (*kernel)(Parameters...), dim3 blocks, unsigned threads, Arguments... arguments) {
+  if (blocks.x == 0 || blocks.y == 0 || blocks.y > 65535 || threads == 0 || threads > 1024) {
     std::puts("a launch that CUDA refuses");
     std::exit(1);
   }
-  gridDim = dim3(blocks), blockDim = dim3(threads);
-  std::vector<unsigned> order(blocks);
+  gridDim = blocks, blockDim = dim3(threads);
+  std::vector<unsigned> order(blocks.x * blocks.y);
   std::iota(order.begin(), order.end(), 0u);
   std::shuffle(order.begin(), order.end(), random_order());
   for (const unsigned block : order) {
-    blockIdx = {block, 0, 0};
+    blockIdx = {block % blocks.x, block / blocks.x, 0};
     Block(int(threads), [&] { kernel(arguments...); }).run();
   }
 }

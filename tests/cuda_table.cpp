@@ -8,7 +8,7 @@
 // After the shim, whose names they use.
 #include "cpu/pointwise_sweep.h"
 #include "cpu/random_sweep.h"
-#include "cuda/kernels.cu"
+#include "cuda/pointwise_kernels.cu"
 #include "cuda_arrays.h"
 
 using namespace activations_ext;

@@ -189,3 +189,62 @@ def test_strides_of_every_kind() -> None:
         F.silu(ours).sum().backward()  # an expanded gradient
         torch.nn.functional.silu(torchs).sum().backward()
         torch.testing.assert_close(ours.grad, torchs.grad)
+
+
+ROWS = [(64, 10), (33, 1000), (8, 50_257), (3, 152_064), (4, 1)]
+
+
+@with_gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("shape", ROWS, ids=str)
+def test_rows_of_every_length(shape: tuple[int, int], dtype: torch.dtype) -> None:
+    eps = torch.finfo(dtype).eps
+    logits = torch.randn(shape, device="cuda").to(dtype)
+    target = torch.randint(shape[1], shape[:1], device="cuda")
+    target[::5] = -100
+    for options in ({}, {"label_smoothing": 0.1}, {"reduction": "sum"}):
+        x, exact = logits.clone().requires_grad_(), logits.double().requires_grad_()
+        loss = F.cross_entropy(x, target, **options)  # type: ignore[call-overload]
+        expected = torch.nn.functional.cross_entropy(exact, target, **options)  # type: ignore[arg-type]
+        loss.backward()
+        expected.backward()
+        torch.testing.assert_close(loss.double(), expected, rtol=4 * eps, atol=4 * eps)
+        assert x.grad is not None
+        assert exact.grad is not None
+        torch.testing.assert_close(x.grad.double(), exact.grad, rtol=4 * eps, atol=eps / 100)
+    for function in (F.softmax, F.log_softmax):
+        torch.testing.assert_close(
+            function(logits, 1).double(),
+            getattr(torch.nn.functional, function.__name__)(logits.double(), 1),
+            rtol=4 * eps,
+            atol=4 * eps,
+        )
+
+
+@with_gpu
+def test_a_target_that_is_no_class_is_told_and_forgotten() -> None:
+    """And the device goes on, which torch's assertion would have ended."""
+    logits = torch.randn(8, 10, device="cuda", requires_grad=True)
+    target = torch.randint(10, (8,), device="cuda")
+    target[3] = 12
+    with pytest.raises(IndexError, match="got 12 in row 3"):
+        F.cross_entropy(logits, target, check_targets=True)
+    losses = F.cross_entropy(logits, target, reduction="none")
+    torch.cuda.synchronize()
+    with pytest.raises(IndexError, match="got 12 in row 3"):
+        losses.sum().backward()
+    losses = F.cross_entropy(logits.detach(), target, reduction="none")
+    assert losses.isnan().nonzero().flatten().tolist() == [3]
+    with pytest.raises(IndexError, match="got 12 in row 3"):
+        F.cross_entropy(logits, target.clamp(0, 9))
+    assert F.cross_entropy(logits, target.clamp(0, 9)).isfinite()
+
+
+@with_gpu
+def test_the_logits_become_their_gradient() -> None:
+    leaf = torch.randn(100, 5001, device="cuda", requires_grad=True)
+    target = torch.randint(5001, (100,), device="cuda")
+    logits = leaf * 1
+    F.cross_entropy(logits, target, inplace_backward=True).backward()
+    expected = torch.autograd.grad(torch.nn.functional.cross_entropy(leaf, target), leaf)
+    torch.testing.assert_close(leaf.grad, *expected)

@@ -55,7 +55,9 @@ def compare_binary(input: Tensor, target: Tensor, **options: Any) -> None:
         if not o.numel() or e.isnan().all():
             continue
         error, theirs = (o.double() - e).abs(), (t.double() - e).abs()
-        allowed = torch.maximum(4 * eps * (e.abs() + e.abs().max()) + 1e-12, theirs)
+        # "Exact" is a sum of float64 in torch's order; in another one it is some √n eps off.
+        steps = 4 + (input.numel() ** 0.5 if input.dtype == torch.float64 else 0)
+        allowed = torch.maximum(steps * eps * (e.abs() + e.abs().max()) + 1e-12, theirs)
         assert (error <= allowed).all(), (error.max(), theirs.max(), options)
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 from torch.nn import _reduction
 
-from activations_ext._call import has_row_kernel, overridable
+from activations_ext._call import has_kernel, overridable
 from activations_ext.compiled import holds_torchs
 
 
@@ -45,7 +45,8 @@ def binary_cross_entropy_with_logits(
         reduction = _reduction.legacy_get_string(size_average, reduce)
     weights = [w for w in (weight, pos_weight) if w is not None]
     fits = (
-        has_row_kernel(input)
+        has_kernel(input)
+        and input.device.type != "cuda"
         and target.shape == input.shape
         and all(t.dtype == input.dtype and t.device == input.device for t in (target, *weights))
         and all(_broadcasts(w, input) for w in weights)

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from activations_ext._call import call_operator, has_row_kernel, overridable
+from activations_ext._call import call_operator, has_kernel, overridable
 
 
 @overridable
@@ -105,7 +105,7 @@ def logsumexp(
     dims = (dim,) if isinstance(dim, int) else tuple(dim)
     count = max(1, x.dim())
     along = sorted({d % count for d in dims if -count <= d < count})
-    if not has_row_kernel(x) or x.numel() == 0 or not along or len(along) < len(dims):
+    if not has_kernel(x) or x.numel() == 0 or not along or len(along) < len(dims):
         return torch.logsumexp(x, dim, keepdim)
     rows = (
         x if len(along) == 1 else x.movedim(along, list(range(-len(along), 0))).flatten(-len(along))

@@ -11,7 +11,7 @@ from torch.compiler import is_dynamo_compiling
 from torch.nn import _reduction
 
 import activations_ext._C as _C
-from activations_ext._call import DTYPES, has_row_kernel, overridable
+from activations_ext._call import DTYPES, has_kernel, overridable
 
 
 @overload
@@ -31,6 +31,7 @@ def cross_entropy(
     num_items: float | Tensor | None = None,
     zero_if_empty: bool = False,
     inplace_backward: bool = False,
+    check_targets: bool = False,
 ) -> Tensor: ...
 
 
@@ -66,6 +67,7 @@ def cross_entropy(
     return_log_prob: bool = False,
     return_entropy: bool = False,
     inplace_backward: bool = False,
+    check_targets: bool = False,
 ) -> Tensor | tuple[Tensor, ...]:
     """Minus the logarithm of the probability that the logits give to the target.
 
@@ -100,6 +102,10 @@ def cross_entropy(
         inplace_backward: the gradient overwrites the logits, so that no second tensor of their size
             is made. Whatever needs them later in backward raises torch's error for a tensor
             modified in place. No effect in a compiled graph, whose memory the compiler plans.
+        check_targets: on a GPU, wait until it is known whether all targets were classes. Otherwise
+            IndexError is raised by a later call or by backward, and meanwhile the loss of such a
+            row is NaN and its gradient 0. The CPU always knows at once; a compiled graph does not
+            wait.
 
     Returns:
         The loss, in the dtype of ``input`` (float32 under autocast), or where something is to be
@@ -123,7 +129,7 @@ def cross_entropy(
         if usual is not None:
             return usual
     fits = _fits(input, target, weight, reduction, label_smoothing)
-    if not fits or not (beyond_torch or has_row_kernel(input)):
+    if not fits or not (beyond_torch or has_kernel(input)):
         # Torch's own errors, and whatever it computes besides.
         result = torch.nn.functional.cross_entropy(
             input, target, weight, None, ignore_index, None, reduction, label_smoothing
@@ -146,6 +152,8 @@ def cross_entropy(
         rows = _of_classes(look, target.to(torch.int64), weight, ignore_index, label_smoothing)
     else:
         rows = _of_probabilities(look, target, weight, label_smoothing)
+    if check_targets and of_classes and has_kernel(input) and not is_dynamo_compiling():
+        _C.check_targets(input)
     losses, counts = rows.losses, rows.counts
     if z_loss != 0:
         losses = losses + z_loss * rows.only_kept(rows.lse).square()
@@ -306,7 +314,8 @@ def _of_classes(
     log_prob = torch.where(kept, target_logit - log_sum, 0.0)
     losses, counts = -log_prob, kept.to(log_sum.dtype)
     if weight is not None:
-        of_target = weight.to(log_sum.dtype)[torch.where(kept, classes, 0)]
+        # On the CPU a class out of range has raised; on a GPU it must not fail an assertion there.
+        of_target = weight.to(log_sum.dtype)[torch.where(kept, classes, 0).clamp(0, count - 1)]
         losses, counts = losses * of_target, counts * of_target
     if smooth is not None:
         smoothed = smooth.to(log_sum.dtype).sum() * log_sum - weighted

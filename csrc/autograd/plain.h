@@ -46,9 +46,4 @@ inline bool has_kernel(const at::Tensor& tensor) {
          !tensor.key_set().has(c10::DispatchKey::Python);
 }
 
-// The same of the operators on rows, which are not written for every device.
-inline bool has_row_kernel(const at::Tensor& tensor) {
-  return has_kernel(tensor) && !tensor.is_cuda();
-}
-
 }  // namespace activations_ext

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "../registry.h"
+#include "../row_job.h"
 
 namespace activations_ext::cpu {
 
@@ -31,20 +32,6 @@ struct PReLUKernels {
 // Elements that a kernel may read of `weight`, and read and write of `grad_weight`, past the end.
 constexpr int kMaxLanes = 16;
 
-// A matrix of rows × classes in memory, in elements: row r starts at r / inner · outer_stride +
-// r % inner · inner_stride.
-struct RowShape {
-  int64_t rows, inner, classes;
-};
-struct RowLayout {
-  int64_t outer_stride, inner_stride, class_stride;
-};
-template <class Pointer>
-struct Matrix {
-  Pointer data;
-  RowLayout at;
-};
-
 // Up to here the classes are few, and many rows are seen at once.
 constexpr int64_t kFewClasses = 128;
 
@@ -58,30 +45,6 @@ struct SoftmaxKernels {
                    int64_t end);
 };
 
-// What both passes of the statistics of rows read (losses/row_statistics.h). `target` has a class
-// for each row, or is nullptr. `class_weights`, kMaxLanes longer than the classes, or `weights`, or
-// neither. Arrays without a layout hold the type that computes.
-struct StatisticsRows {
-  RowShape shape;
-  Matrix<const void*> logits, weights;
-  const int64_t* target;
-  const void* class_weights;
-  int64_t ignore_index;
-  double softcap;
-  bool expected;       // the expected logit is wanted
-  bool* out_of_range;  // becomes true if a target is neither a class nor ignore_index
-};
-// What is nullptr is not wanted.
-struct StatisticsResults {
-  void *maximum, *log_sum, *target_logit, *weighted_sum, *expected_logit;
-};
-// Gradients that are nullptr are 0. `out` may be the logits.
-struct StatisticsGradient {
-  const void *maximum, *log_sum, *expected_logit;
-  const void *grad_log_sum, *grad_target_logit, *grad_weighted_sum, *grad_expected_logit;
-  Matrix<void*> out;
-  bool stream;
-};
 struct StatisticsKernels {
   void (*forward)(const StatisticsRows& rows, const StatisticsResults& results, int64_t begin,
                   int64_t end);

@@ -35,6 +35,8 @@ class CpuLaunchers final : public Launchers {
                                      const RowStatisticsTensors& grad,
                                      bool overwrite) const override;
 
+  void check_targets(const at::Tensor&) const override {}
+
   at::Tensor binary_losses(const BinaryOperands& of) const override;
   double binary_sum(const BinaryOperands& of) const override;
   at::Tensor binary_gradient(const at::Tensor& grad_output, double scale,

@@ -1,14 +1,11 @@
-// Where the rows are in memory, and how they are shared between threads.
+// How rows of classes are shared between threads.
 
-#include <ATen/EmptyTensor.h>
-#include <ATen/OpMathType.h>
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/zeros.h>
 
 #include <algorithm>
-#include <vector>
 
+#include "../as_rows.h"
 #include "../checks.h"
 #include "launch.h"
 
@@ -16,60 +13,6 @@ namespace activations_ext::cpu {
 namespace {
 
 constexpr int64_t kGrain = 16 * 1024;  // elements that are worth another thread
-
-// Tensors of one shape as matrices of rows × classes. The rows count in the order of the indices
-// without `dim`; memory where that takes more than two strides is copied first.
-struct AsRows {
-  RowShape shape;
-  std::vector<at::Tensor> tensors;
-  std::vector<RowLayout> layouts;
-
-  AsRows(std::vector<at::Tensor> of, int64_t dim) : tensors(std::move(of)) {
-    if (describe(dim)) return;
-    for (at::Tensor& tensor : tensors) tensor = tensor.contiguous();
-    TORCH_INTERNAL_ASSERT(describe(dim));
-  }
-
-  template <class Pointer = const void*>
-  Matrix<Pointer> matrix(std::size_t i) const {
-    if constexpr (std::is_same_v<Pointer, void*>)
-      return {tensors[i].mutable_data_ptr(), layouts[i]};
-    else
-      return {tensors[i].const_data_ptr(), layouts[i]};
-  }
-
- private:
-  bool describe(int64_t dim) {
-    const at::Tensor& model = tensors[0];
-    struct Level {
-      int64_t size;
-      std::vector<int64_t> strides;
-    };
-    std::vector<Level> levels;  // from the innermost
-    for (int64_t d = model.dim() - 1; d >= 0; --d) {
-      if (d == dim || model.size(d) == 1) continue;
-      Level level = {model.size(d), {}};
-      for (const at::Tensor& tensor : tensors) level.strides.push_back(tensor.stride(d));
-      bool merges = !levels.empty();
-      for (std::size_t i = 0; merges && i < tensors.size(); ++i)
-        merges = level.strides[i] == levels.back().strides[i] * levels.back().size;
-      if (merges) {
-        levels.back().size *= level.size;
-      } else {
-        levels.push_back(std::move(level));
-      }
-    }
-    if (levels.size() > 2) return false;
-    levels.resize(2, {1, std::vector<int64_t>(tensors.size())});
-    const bool scalar = model.dim() == 0;
-    shape = {levels[0].size * levels[1].size, levels[0].size, scalar ? 1 : model.size(dim)};
-    layouts.clear();
-    for (std::size_t i = 0; i < tensors.size(); ++i)
-      layouts.push_back(
-          {levels[1].strides[i], levels[0].strides[i], scalar ? 1 : tensors[i].stride(dim)});
-    return true;
-  }
-};
 
 template <class Work>
 void for_rows(const RowShape& shape, Work work) {
@@ -94,46 +37,12 @@ const SoftmaxKernels& softmax_kernels(at::ScalarType dtype, bool logarithm) {
   return table[int(number_of(dtype))];
 }
 
-// In the type that computes, with what the kernels may read beyond the end.
-at::Tensor padded(const at::Tensor& weight, at::ScalarType dtype) {
-  at::Tensor result = at::zeros({weight.numel() + kMaxLanes}, weight.options().dtype(dtype));
-  result.narrow(0, 0, weight.numel()).copy_(weight);
-  return result;
-}
-
-// A job of the kernels and what its pointers point to.
-struct StatisticsJob {
-  AsRows as_rows;
-  at::Tensor target, class_weights;
+struct CpuStatistics : StatisticsJob {
   bool out_of_range = false;
-  StatisticsRows rows;
 
-  // `more` is an output, or undefined.
-  StatisticsJob(const RowsOfLogits& of, const at::Tensor& more, bool expected)
-      : as_rows(matrices(of, more), of.dim) {
-    if (of.target.defined()) target = of.target.contiguous();
-    const bool of_logit = weight_of_logit(of);
-    if (of.weight.defined() && !of_logit)
-      class_weights = padded(of.weight, at::toOpMathType(of.logits.scalar_type()));
-    rows = {.shape = as_rows.shape,
-            .logits = as_rows.matrix(0),
-            .weights = of_logit ? as_rows.matrix(1) : Matrix<const void*>{},
-            .target = target.defined() ? target.const_data_ptr<int64_t>() : nullptr,
-            .class_weights = class_weights.defined() ? class_weights.const_data_ptr() : nullptr,
-            .ignore_index = of.ignore_index,
-            .softcap = of.softcap,
-            .expected = expected,
-            .out_of_range = &out_of_range};
-  }
-
-  static bool weight_of_logit(const RowsOfLogits& of) {
-    return of.weight.defined() && of.weight.dim() == of.logits.dim() && of.logits.dim() != 1;
-  }
-  static std::vector<at::Tensor> matrices(const RowsOfLogits& of, const at::Tensor& more) {
-    std::vector<at::Tensor> result = {of.logits};
-    if (weight_of_logit(of)) result.push_back(of.weight);
-    if (more.defined()) result.push_back(more);
-    return result;
+  CpuStatistics(const RowsOfLogits& of, const at::Tensor& more, bool expected)
+      : StatisticsJob(of, more, expected, /*padding=*/kMaxLanes) {
+    rows.out_of_range = &out_of_range;
   }
   // work(begin, end) on all rows.
   template <class Work>
@@ -178,23 +87,9 @@ at::Tensor CpuLaunchers::softmax_gradient(const at::Tensor& grad_output, const a
 }
 
 RowStatisticsTensors CpuLaunchers::row_statistics(const RowsOfLogits& of, bool expected) const {
-  StatisticsJob job(of, {}, expected);
-  c10::DimVector sizes(of.logits.sizes());
-  if (!sizes.empty()) sizes.erase(sizes.begin() + of.dim);
-  const auto numbers = [&] {
-    return at::detail::empty_cpu(sizes, at::toOpMathType(of.logits.scalar_type()),
-                                 /*pin_memory=*/false, std::nullopt);
-  };
-  RowStatisticsTensors row = {numbers(), numbers(), {}, {}, {}};
-  if (of.target.defined()) row.target_logit = numbers();
-  if (of.weight.defined()) row.weighted_sum = numbers();
-  if (expected) row.expected_logit = numbers();
-  const auto memory = [](const at::Tensor& tensor) {
-    return tensor.defined() ? tensor.mutable_data_ptr() : nullptr;
-  };
-  const StatisticsResults results = {memory(row.maximum), memory(row.log_sum),
-                                     memory(row.target_logit), memory(row.weighted_sum),
-                                     memory(row.expected_logit)};
+  CpuStatistics job(of, {}, expected);
+  const RowStatisticsTensors row = job.empty_results();
+  const StatisticsResults results = job.results(row);
   const auto kernel = job.kernels().forward;
   job.run([&](int64_t begin, int64_t end) { kernel(job.rows, results, begin, end); });
   return row;
@@ -206,23 +101,8 @@ at::Tensor CpuLaunchers::row_statistics_gradient(const RowsOfLogits& of,
                                                  bool overwrite) const {
   at::Tensor out = overwrite ? of.logits : empty_output(of.logits, {});
   if (out.numel() == 0) return out;
-  StatisticsJob job(of, out, /*expected=*/true);
-  std::vector<at::Tensor> alive;  // what the kernels read of
-  const auto dense = [&](const at::Tensor& numbers) -> const void* {
-    if (!numbers.defined()) return nullptr;
-    alive.push_back(numbers.contiguous());
-    return alive.back().const_data_ptr();
-  };
-  const StatisticsGradient gradient = {
-      .maximum = dense(row.maximum),
-      .log_sum = dense(row.log_sum),
-      .expected_logit = dense(row.expected_logit),
-      .grad_log_sum = dense(grad.log_sum),
-      .grad_target_logit = dense(grad.target_logit),
-      .grad_weighted_sum = dense(grad.weighted_sum),
-      .grad_expected_logit = dense(grad.expected_logit),
-      .out = job.as_rows.matrix<void*>(job.as_rows.tensors.size() - 1),
-      .stream = !overwrite && is_large(out)};
+  CpuStatistics job(of, out, /*expected=*/true);
+  const StatisticsGradient gradient = job.gradient(row, grad, !overwrite && is_large(out));
   const auto kernel = job.kernels().backward;
   job.run([&](int64_t begin, int64_t end) { kernel(job.rows, gradient, begin, end); });
   const at::Tensor& written = job.as_rows.tensors.back();

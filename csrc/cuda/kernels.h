@@ -8,6 +8,7 @@
 
 #include "../channel_shape.h"
 #include "../registry.h"
+#include "../row_job.h"
 
 namespace activations_ext::cuda {
 
@@ -39,5 +40,32 @@ struct KernelTable {
 };
 
 const KernelTable& kernels();
+
+// Of rows of classes; see statistics_rows.cuh and softmax_rows.cuh. `report` is memory that host
+// and device see: where a target is no class, its row and what stands there are written (Target),
+// and the row has a loss of NaN and no gradient. `partial` has partial_bytes(shape).
+struct StatisticsKernels {
+  void (*forward)(const StatisticsRows& job, const StatisticsResults& results, int64_t* report,
+                  void* partial, cudaStream_t stream);
+  void (*backward)(const StatisticsRows& job, const StatisticsGradient& gradient,
+                   cudaStream_t stream);
+};
+struct SoftmaxKernels {
+  void (*forward)(const RowShape& shape, Matrix<const void*> input, Matrix<void*> out,
+                  cudaStream_t stream);
+  void (*backward)(const RowShape& shape, Matrix<const void*> grad_output,
+                   Matrix<const void*> result, Matrix<void*> out, cudaStream_t stream);
+};
+
+// How many blocks share a row, and the memory for their sums.
+int row_splits(const RowShape& shape);
+int64_t partial_bytes(const RowShape& shape);
+
+struct RowKernelTable {
+  StatisticsKernels statistics[kNumbers];
+  SoftmaxKernels softmax[kNumbers], log_softmax[kNumbers];
+};
+
+const RowKernelTable& row_kernels();
 
 }  // namespace activations_ext::cuda

@@ -25,6 +25,15 @@ class CudaLaunchers final : public Launchers {
 
   at::Tensor random(int index, const void* activation, const at::Tensor& a, const at::Tensor& gate,
                     const at::Tensor& seed) const override;
+
+  at::Tensor softmax(const at::Tensor& input, int64_t dim, bool logarithm) const override;
+  at::Tensor softmax_gradient(const at::Tensor& grad_output, const at::Tensor& result, int64_t dim,
+                              bool logarithm) const override;
+  RowStatisticsTensors row_statistics(const RowsOfLogits& rows, bool expected) const override;
+  at::Tensor row_statistics_gradient(const RowsOfLogits& rows, const RowStatisticsTensors& row,
+                                     const RowStatisticsTensors& grad,
+                                     bool overwrite) const override;
+  void check_targets(const at::Tensor& on) const override;
 };
 
 // Where a kernel is queued: the current stream of the device that holds the tensor, which is the

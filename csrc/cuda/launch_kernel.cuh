@@ -4,15 +4,23 @@
 
 #include <cuda_runtime_api.h>
 
+#include <cstdint>
+
 namespace activations_ext::cuda {
 
+struct Blocks {
+  int64_t x;
+  int y = 1;
+};
+
 template <class... Parameters, class... Arguments>
-void launch(void (*kernel)(Parameters...), int64_t blocks, int threads, cudaStream_t stream,
+void launch(void (*kernel)(Parameters...), Blocks blocks, int threads, cudaStream_t stream,
             Arguments... arguments) {
+  const dim3 grid(unsigned(blocks.x), unsigned(blocks.y));
 #if defined(__CUDACC__)
-  kernel<<<unsigned(blocks), unsigned(threads), 0, stream>>>(arguments...);
+  kernel<<<grid, unsigned(threads), 0, stream>>>(arguments...);
 #else
-  cuda_on_host::launch(kernel, unsigned(blocks), unsigned(threads), arguments...);
+  cuda_on_host::launch(kernel, grid, unsigned(threads), arguments...);
 #endif
 }
 

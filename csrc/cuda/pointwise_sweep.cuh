@@ -10,13 +10,6 @@ namespace activations_ext::cuda {
 
 constexpr int kThreads = 256;
 
-// How many elements stand before the first multiple of 16 bytes.
-template <class S>
-__host__ __device__ inline int64_t before_aligned(const S* start) {
-  const auto past = reinterpret_cast<uintptr_t>(start) % sizeof(Pack<S>);
-  return past == 0 ? 0 : int64_t(sizeof(Pack<S>) - past) / int64_t(sizeof(S));
-}
-
 // out = pass(a, b) of contiguous memory, `b` unread in the forward pass; `out` may be `a` or `b`.
 // In packs of 16 bytes where all three stand alike in them, the first few and the last few elements
 // one by one; else all of them.

@@ -40,4 +40,11 @@ struct alignas(16) Pack {
   S numbers[kCount];
 };
 
+// How many elements stand before the first multiple of 16 bytes.
+template <class S>
+__host__ __device__ inline int64_t before_aligned(const S* start) {
+  const auto past = reinterpret_cast<uintptr_t>(start) % sizeof(Pack<S>);
+  return past == 0 ? 0 : int64_t(sizeof(Pack<S>) - past) / int64_t(sizeof(S));
+}
+
 }  // namespace activations_ext::cuda

@@ -4,6 +4,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/WrapDimUtils.h>
+#include <ATen/autocast_mode.h>
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/exp.h>
@@ -66,22 +67,29 @@ Tensor torchs(const Tensor& input, int64_t dim) {
   return kLogarithm ? at::log_softmax(input, dim) : at::softmax(input, dim);
 }
 
-// --- CPU and Meta -------------------------------------------------------------------------------
+// --- devices and Meta ---------------------------------------------------------------------------
 
 template <bool kLogarithm>
-Tensor cpu_forward(const Tensor& input, int64_t dim) {
+Tensor kernel_forward(const Tensor& input, int64_t dim) {
   dim = at::maybe_wrap_dim(dim, input.dim());
   if (!has_kernels(input.scalar_type())) return torchs<kLogarithm>(input, dim);
   return launch_on(input).softmax(input, dim, kLogarithm);
 }
 
 template <bool kLogarithm>
-Tensor cpu_backward(const Tensor& grad_output, const Tensor& result, int64_t dim) {
+Tensor kernel_backward(const Tensor& grad_output, const Tensor& result, int64_t dim) {
   check_same(kName<kLogarithm>, grad_output, result);
   dim = at::maybe_wrap_dim(dim, result.dim());
   if (!has_kernels(result.scalar_type()))
     return composite_backward<kLogarithm>(grad_output, result, dim);
   return launch_on(result).softmax_gradient(grad_output, result, dim, kLogarithm);
+}
+
+// What torch's autocast computes in float32 on CUDA.
+template <bool kLogarithm>
+Tensor in_float(const Tensor& input, int64_t dim) {
+  c10::impl::ExcludeDispatchKeyGuard below(c10::DispatchKey::AutocastCUDA);
+  return call<kLogarithm>(at::autocast::cached_cast(at::kFloat, input, at::kCUDA), dim);
 }
 
 template <bool kLogarithm>
@@ -189,8 +197,18 @@ TORCH_LIBRARY_FRAGMENT(activations_ext, library) {
 }
 
 TORCH_LIBRARY_IMPL(activations_ext, CPU, library) {
-  implement<false>(library, &cpu_forward<false>, &cpu_backward<false>);
-  implement<true>(library, &cpu_forward<true>, &cpu_backward<true>);
+  implement<false>(library, &kernel_forward<false>, &kernel_backward<false>);
+  implement<true>(library, &kernel_forward<true>, &kernel_backward<true>);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, CUDA, library) {
+  implement<false>(library, &kernel_forward<false>, &kernel_backward<false>);
+  implement<true>(library, &kernel_forward<true>, &kernel_backward<true>);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, AutocastCUDA, library) {
+  library.impl(kName<false>, &in_float<false>);
+  library.impl(kName<true>, &in_float<true>);
 }
 
 TORCH_LIBRARY_IMPL(activations_ext, Meta, library) {

@@ -1,6 +1,6 @@
-// The operator row_statistics, of which the classification losses are made: schema, CPU and Meta
-// kernels, Autograd. Where the kernels do not reach (another device, vmap, forward mode, second
-// derivatives) the formula runs on torch's operators.
+// The operator row_statistics, of which the classification losses are made: schema, device and
+// Meta kernels, Autograd. Where the kernels do not reach (another device, vmap, forward mode,
+// second derivatives) the formula runs on torch's operators.
 #include "statistics_ops.h"
 
 #include <ATen/ATen.h>
@@ -93,7 +93,7 @@ Tensor composite_backward(const MaybeTensor& grad_log_sum, const MaybeTensor& gr
   return grad.to(logits.scalar_type());
 }
 
-// --- CPU and Meta -------------------------------------------------------------------------------
+// --- devices and Meta ---------------------------------------------------------------------------
 
 // A row's target is read at the same place as its statistics are written; a weight for each logit
 // at the same place as the logit.
@@ -108,6 +108,7 @@ int64_t check(const Tensor& logits, int64_t dim, const MaybeTensor& target,
         "row_statistics(): expected argument 'target' to be an int64 tensor of shape ",
         c10::SymIntArrayRef(rows), ", but got ", target->scalar_type(), " of shape ",
         target->sym_sizes());
+    check_same_device("row_statistics", "target", *target, "logits", logits);
   }
   if (weight.has_value()) {
     const c10::SymInt classes = logits.dim() == 0 ? c10::SymInt(1) : logits.sym_size(dim);
@@ -119,6 +120,7 @@ int64_t check(const Tensor& logits, int64_t dim, const MaybeTensor& target,
                 "number for each of ",
                 classes, " classes, or the shape and dtype of the logits, ", "but got shape ",
                 weight->sym_sizes());
+    check_same_device("row_statistics", "weight", *weight, "logits", logits);
   }
   return dim;
 }
@@ -128,9 +130,9 @@ RowsOfLogits rows_of(const Tensor& logits, int64_t dim, const MaybeTensor& targe
   return {logits, or_undefined(target), or_undefined(weight), dim, ignore_index, softcap};
 }
 
-Statistics cpu_forward(const Tensor& logits, int64_t dim, const MaybeTensor& target,
-                       const MaybeTensor& weight, int64_t ignore_index, double softcap,
-                       bool expected, bool) {
+Statistics kernel_forward(const Tensor& logits, int64_t dim, const MaybeTensor& target,
+                          const MaybeTensor& weight, int64_t ignore_index, double softcap,
+                          bool expected, bool) {
   check_floating_point("row_statistics", "logits", logits);
   dim = check(logits, dim, target, weight);
   const auto row = launch_on(logits).row_statistics(
@@ -143,7 +145,7 @@ Statistics cpu_forward(const Tensor& logits, int64_t dim, const MaybeTensor& tar
 }
 
 // With `overwrite` the logits become their gradient.
-Tensor gradient_on_cpu(const MaybeTensor& grad_log_sum, const MaybeTensor& grad_target_logit,
+Tensor kernel_gradient(const MaybeTensor& grad_log_sum, const MaybeTensor& grad_target_logit,
                        const MaybeTensor& grad_weighted_sum, const MaybeTensor& grad_expected_logit,
                        const Tensor& logits, int64_t dim, const MaybeTensor& target,
                        const MaybeTensor& weight, int64_t ignore_index, double softcap,
@@ -155,6 +157,7 @@ Tensor gradient_on_cpu(const MaybeTensor& grad_log_sum, const MaybeTensor& grad_
                                  grad_expected_logit, MaybeTensor(log_sum), expected_logit}) {
     if (row.has_value()) check_same("row_statistics", *row, maximum);
   }
+  check_same_device("row_statistics", "maximum", maximum, "logits", logits);
   TORCH_CHECK(expected_logit.has_value() || !grad_expected_logit.has_value(),
               "row_statistics(): expected argument 'expected_logit' to be given with its gradient, "
               "but got None");
@@ -176,13 +179,13 @@ Tensor gradient_on_cpu(const MaybeTensor& grad_log_sum, const MaybeTensor& grad_
       overwrite);
 }
 
-Tensor cpu_backward(const MaybeTensor& grad_log_sum, const MaybeTensor& grad_target_logit,
-                    const MaybeTensor& grad_weighted_sum, const MaybeTensor& grad_expected_logit,
-                    const Tensor& logits, int64_t dim, const MaybeTensor& target,
-                    const MaybeTensor& weight, int64_t ignore_index, double softcap,
-                    const Tensor& maximum, const Tensor& log_sum,
-                    const MaybeTensor& expected_logit) {
-  return gradient_on_cpu(grad_log_sum, grad_target_logit, grad_weighted_sum, grad_expected_logit,
+Tensor kernel_backward(const MaybeTensor& grad_log_sum, const MaybeTensor& grad_target_logit,
+                       const MaybeTensor& grad_weighted_sum, const MaybeTensor& grad_expected_logit,
+                       const Tensor& logits, int64_t dim, const MaybeTensor& target,
+                       const MaybeTensor& weight, int64_t ignore_index, double softcap,
+                       const Tensor& maximum, const Tensor& log_sum,
+                       const MaybeTensor& expected_logit) {
+  return kernel_gradient(grad_log_sum, grad_target_logit, grad_weighted_sum, grad_expected_logit,
                          logits, dim, target, weight, ignore_index, softcap, maximum, log_sum,
                          expected_logit, /*overwrite=*/false);
 }
@@ -256,9 +259,9 @@ struct RowStatisticsFunction : torch::autograd::Function<RowStatisticsFunction> 
                 saved[4], MaybeTensor(saved[5]), more...);
     };
     // A gradient that will be differentiated reads the logits once more.
-    if (context->saved_data["overwrite"].toBool() && saved[0].is_cpu() && is_plain(saved[0]) &&
-        nothing_intercepts() && !at::GradMode::is_enabled()) {
-      result[0] = gradient(&gradient_on_cpu, saved[0].detach(), /*overwrite=*/true);
+    if (context->saved_data["overwrite"].toBool() && is_plain(saved[0]) && nothing_intercepts() &&
+        !at::GradMode::is_enabled()) {
+      result[0] = gradient(&kernel_gradient, saved[0].detach(), /*overwrite=*/true);
       torch::autograd::increment_version(saved[0]);
     } else {
       result[0] = gradient(&row_statistics_backward, saved[0]);
@@ -334,8 +337,13 @@ TORCH_LIBRARY_FRAGMENT(activations_ext, library) {
 }
 
 TORCH_LIBRARY_IMPL(activations_ext, CPU, library) {
-  library.impl("row_statistics", &cpu_forward);
-  library.impl("row_statistics_backward", &cpu_backward);
+  library.impl("row_statistics", &kernel_forward);
+  library.impl("row_statistics_backward", &kernel_backward);
+}
+
+TORCH_LIBRARY_IMPL(activations_ext, CUDA, library) {
+  library.impl("row_statistics", &kernel_forward);
+  library.impl("row_statistics_backward", &kernel_backward);
 }
 
 TORCH_LIBRARY_IMPL(activations_ext, Meta, library) {

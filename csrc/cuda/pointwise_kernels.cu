@@ -18,15 +18,15 @@ int64_t blocks_for(int64_t count, int64_t each_block) {
 template <class A, class S, Pass kPass>
 void queue(const void* activation, void* out, const void* a, const void* b, int64_t count,
            cudaStream_t stream) {
-  launch(&pointwise<kPass, A, S>, blocks_for(count, int64_t(kThreads) * Pack<S>::kCount), kThreads,
-         stream, *static_cast<const A*>(activation), static_cast<S*>(out), static_cast<const S*>(a),
-         static_cast<const S*>(b), count);
+  launch(&pointwise<kPass, A, S>, {blocks_for(count, int64_t(kThreads) * Pack<S>::kCount)},
+         kThreads, stream, *static_cast<const A*>(activation), static_cast<S*>(out),
+         static_cast<const S*>(a), static_cast<const S*>(b), count);
 }
 
 template <class S>
 void queue_prelu(void* out, const void* input, const void* weight, ChannelShape shape,
                  cudaStream_t stream) {
-  launch(&prelu<S>, blocks_for(shape.count(), kThreads), kThreads, stream, static_cast<S*>(out),
+  launch(&prelu<S>, {blocks_for(shape.count(), kThreads)}, kThreads, stream, static_cast<S*>(out),
          static_cast<const S*>(input), static_cast<const S*>(weight), shape);
 }
 
@@ -37,17 +37,17 @@ void queue_prelu_backward(void* grad_input, void* grad_weight, double* partial,
   const int lanes = shape.inner == 1 ? kSumLanes : 1;
   const int64_t groups = (shape.channels + lanes - 1) / lanes;
   const int splits = prelu_splits(shape);
-  launch(&prelu_backward<S>, groups * splits, kSumThreads, stream, static_cast<S*>(grad_input),
+  launch(&prelu_backward<S>, {groups * splits}, kSumThreads, stream, static_cast<S*>(grad_input),
          partial, static_cast<const S*>(grad_output), static_cast<const S*>(input),
          static_cast<const S*>(weight), shape, splits);
-  launch(&prelu_grad_weight<S>, blocks_for(shape.channels, kThreads), kThreads, stream,
+  launch(&prelu_grad_weight<S>, {blocks_for(shape.channels, kThreads)}, kThreads, stream,
          static_cast<S*>(grad_weight), static_cast<const double*>(partial), shape.channels, splits);
 }
 
 template <class A, class S>
 void queue_random(const void* activation, void* out, const void* a, const void* gate,
                   const int64_t* seed, int64_t count, cudaStream_t stream) {
-  launch(&random_map<A, S>, blocks_for(count, kRandomChunk), kCountersInChunk, stream,
+  launch(&random_map<A, S>, {blocks_for(count, kRandomChunk)}, kCountersInChunk, stream,
          *static_cast<const A*>(activation), static_cast<S*>(out), static_cast<const S*>(a),
          static_cast<const S*>(gate), seed, count);
 }

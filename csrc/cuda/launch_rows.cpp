@@ -1,0 +1,110 @@
+// Rows of classes on CUDA, and what becomes of a target that is no class: the kernels go on (a
+// device's assertion would end the process' use of it), and whoever comes next is told.
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <c10/cuda/CUDAException.h>
+
+#include <atomic>
+
+#include "../as_rows.h"
+#include "launch.h"
+
+namespace activations_ext::cuda {
+namespace {
+
+// Pinned memory, which the kernels of every device write to (Target::report). It lives as long as
+// the process: captured graphs know its address.
+int64_t* report() {
+  static const at::Tensor* const memory = [] {
+    const auto options = at::TensorOptions().dtype(at::kLong).pinned_memory(true);
+    return new at::Tensor(at::empty({1}, options).fill_(0));
+  }();
+  return memory->mutable_data_ptr<int64_t>();
+}
+
+void raise_if_reported() {
+  const int64_t found = std::atomic_ref(*report()).exchange(0);
+  TORCH_CHECK_INDEX(found == 0,
+                    "cross_entropy(): expected argument 'target' to have classes or the "
+                    "ignore_index, but got ",
+                    int32_t(found & 0xffffffff), " in row ", (found >> 32) - 1,
+                    " of this call or one before: nothing waits for the GPU unless "
+                    "check_targets=True");
+}
+
+at::Tensor contiguous_output(const at::Tensor& like) {
+  return at::empty_like(like, at::MemoryFormat::Contiguous);
+}
+
+const SoftmaxKernels& softmax_kernels(at::ScalarType dtype, bool logarithm) {
+  const auto& table = logarithm ? row_kernels().log_softmax : row_kernels().softmax;
+  return table[int(number_of(dtype))];
+}
+
+const StatisticsKernels& statistics_kernels(const at::Tensor& logits) {
+  return row_kernels().statistics[int(number_of(logits.scalar_type()))];
+}
+
+}  // namespace
+
+at::Tensor CudaLaunchers::softmax(const at::Tensor& input, int64_t dim, bool logarithm) const {
+  const at::Tensor out = contiguous_output(input);
+  if (input.numel() == 0) return out;
+  const AsRows rows({input, out}, dim);
+  const Queue queue(input);
+  softmax_kernels(input.scalar_type(), logarithm)
+      .forward(rows.shape, rows.matrix(0), rows.matrix<void*>(1), queue);
+  C10_CUDA_KERNEL_LAUNCH_CHECK();
+  return out;
+}
+
+at::Tensor CudaLaunchers::softmax_gradient(const at::Tensor& grad_output, const at::Tensor& result,
+                                           int64_t dim, bool logarithm) const {
+  const at::Tensor out = contiguous_output(result);
+  if (out.numel() == 0) return out;
+  const AsRows rows({grad_output, result, out}, dim);
+  const Queue queue(result);
+  softmax_kernels(out.scalar_type(), logarithm)
+      .backward(rows.shape, rows.matrix(0), rows.matrix(1), rows.matrix<void*>(2), queue);
+  C10_CUDA_KERNEL_LAUNCH_CHECK();
+  return out;
+}
+
+RowStatisticsTensors CudaLaunchers::row_statistics(const RowsOfLogits& of, bool expected) const {
+  raise_if_reported();
+  StatisticsJob job(of, {}, expected, /*padding=*/0);
+  const RowStatisticsTensors row = job.empty_results();
+  if (job.rows.shape.rows == 0) return row;
+  const at::Tensor partial =
+      at::empty({partial_bytes(job.rows.shape)}, of.logits.options().dtype(at::kByte));
+  const Queue queue(of.logits);
+  statistics_kernels(of.logits).forward(job.rows, job.results(row), report(),
+                                        partial.mutable_data_ptr(), queue);
+  C10_CUDA_KERNEL_LAUNCH_CHECK();
+  return row;
+}
+
+at::Tensor CudaLaunchers::row_statistics_gradient(const RowsOfLogits& of,
+                                                  const RowStatisticsTensors& row,
+                                                  const RowStatisticsTensors& grad,
+                                                  bool overwrite) const {
+  raise_if_reported();
+  at::Tensor out = overwrite ? of.logits : at::empty_like(of.logits);
+  if (out.numel() == 0) return out;
+  StatisticsJob job(of, out, /*expected=*/true, /*padding=*/0);
+  const StatisticsGradient gradient = job.gradient(row, grad, /*stream=*/false);
+  {
+    const Queue queue(of.logits);
+    statistics_kernels(of.logits).backward(job.rows, gradient, queue);
+    C10_CUDA_KERNEL_LAUNCH_CHECK();
+  }
+  const at::Tensor& written = job.as_rows.tensors.back();
+  return written.is_same(out) ? out : out.copy_(written);
+}
+
+void CudaLaunchers::check_targets(const at::Tensor& on) const {
+  c10::cuda::getCurrentCUDAStream(on.get_device()).synchronize();
+  raise_if_reported();
+}
+
+}  // namespace activations_ext::cuda

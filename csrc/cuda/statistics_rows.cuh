@@ -1,0 +1,184 @@
+// Statistics of rows on CUDA: forward one look at the logits, backward one look and one write. A
+// row that is long where rows are few is split over several blocks, whose sums are put together in
+// a fixed order.
+#pragma once
+
+#include "../losses/row_statistics.h"
+#include "rows.cuh"
+
+namespace activations_ext::cuda {
+
+// Statistics are computed in full precision whatever the logits have: their number is small.
+template <class S>
+using Statistic = std::conditional_t<std::is_same_v<S, double>, double, Precise>;
+// In memory.
+template <class S>
+using StatisticNumber = std::conditional_t<std::is_same_v<S, double>, double, float>;
+
+// What a target may be. A row whose target is kWrong has no loss (NaN) and no gradient, and is
+// reported to the host.
+enum class TargetKind { kNone, kClass, kWrong };
+
+struct Target {
+  int64_t index;
+  TargetKind kind;
+
+  __device__ Target(const StatisticsRows& job, int64_t row) : index(-1), kind(TargetKind::kNone) {
+    if (job.target == nullptr || job.target[row] == job.ignore_index) return;
+    index = job.target[row];
+    const bool inside = index >= 0 && index < job.shape.classes;
+    kind = inside ? TargetKind::kClass : TargetKind::kWrong;
+  }
+
+  // In one store of 8 bytes, so that the host never sees half of it: the row + 1 above, the target
+  // below, each cut off at 32 bits. The last of several wins.
+  __device__ void report(int64_t* to, int64_t row) const {
+    if (kind != TargetKind::kWrong || to == nullptr) return;
+    constexpr int64_t kMost = 0x7fffffff;
+    const int64_t shown_row = row < kMost ? row + 1 : kMost;
+    const int64_t shown = index > kMost ? kMost : index < -kMost ? -kMost : index;
+    *static_cast<volatile int64_t*>(to) = shown_row << 32 | (shown & 0xffffffff);
+  }
+};
+
+// kAll: with weights or the expected logit.
+template <class S>
+struct WeightOf {
+  const StatisticNumber<S>* of_class;
+  const S* of_logit;  // of the row
+  int64_t stride;
+
+  __device__ WeightOf(const StatisticsRows& job, int64_t row)
+      : of_class(static_cast<const StatisticNumber<S>*>(job.class_weights)),
+        of_logit(nullptr),
+        stride(job.weights.at.class_stride) {
+    if (job.weights.data != nullptr) of_logit = Rows<const S>(job.weights, job.shape).row(row);
+  }
+  __device__ Compute<S> operator()(int64_t i) const {
+    if (of_logit != nullptr) return widened(of_logit[i * stride]);
+    return of_class != nullptr ? Compute<S>(of_class[i]) : Compute<S>(0.0);
+  }
+};
+
+// The last step of a row.
+template <class S>
+__device__ void write_statistics(const StatisticsRows& job, const StatisticsResults& results,
+                                 int64_t row, const TeamSums<Compute<S>>& total, int64_t* report) {
+  using T = Statistic<S>;
+  using Number = StatisticNumber<S>;
+  const auto widen = [](Compute<S> x) { return T(Number(x)); };
+  RowSums<T> sums;
+  sums.maximum = widen(total.sums.maximum);
+  sums.sum = widen(total.sums.sum);
+  sums.spread = widen(total.sums.spread);
+  sums.dot = widen(total.sums.dot);
+  const RowStatistics<T> statistics(sums);
+  const auto put = [&](void* numbers, T x) {
+    if (numbers != nullptr) static_cast<Number*>(numbers)[row] = Number(x);
+  };
+  const Target target(job, row);
+  target.report(report, row);
+  T target_logit(0.0);
+  if (target.kind == TargetKind::kWrong) target_logit = T(double(NAN));
+  if (target.kind == TargetKind::kClass) {
+    const Rows<const S> logits(job.logits, job.shape);
+    const S x = logits.row(row)[target.index * logits.at.class_stride];
+    target_logit = Softcap{job.softcap}.value(widen(widened(x))) - statistics.maximum;
+  }
+  // Infinity less itself is NaN too: only here does it matter which of them the row has.
+  const bool infinite = statistics.maximum == infinity<T>();
+  put(results.maximum, infinite ? statistics.maximum + widen(total.nan) : statistics.maximum);
+  put(results.log_sum, statistics.log_sum);
+  put(results.target_logit, target_logit);
+  put(results.weighted_sum, statistics.weighted_sum);
+  put(results.expected_logit, statistics.expected_logit);
+}
+
+// Part `split` of `splits` of a row, in multiples of a pack.
+struct Part {
+  int64_t begin, end;
+  __device__ Part(int64_t classes, int splits, int split) {
+    const int64_t each = (classes + splits - 1) / splits + 15 & ~int64_t(15);
+    begin = split * each < classes ? split * each : classes;
+    end = begin + each < classes ? begin + each : classes;
+  }
+};
+
+// To be launched with kRowThreads and a second dimension of `splits` blocks. Where that is more
+// than 1 the sums of a part go to partial[row][split].
+template <class S, bool kAll, bool kCapped, int kThreads>
+__global__ void row_statistics(StatisticsRows job, StatisticsResults results, int64_t* report,
+                               TeamSums<Compute<S>>* partial) {
+  using T = Compute<S>;
+  const Rows<const S> logits(job.logits, job.shape);
+  const Softcap softcap = {job.softcap};
+  const Part part(job.shape.classes, int(gridDim.y), int(blockIdx.y));
+  Team<kThreads>::for_each_row(job.shape.rows, [&](int64_t row, bool there) {
+    const auto total = team_sums<kThreads, kAll>(
+        logits.row(row), logits.at.class_stride, part.begin, part.end,
+        [&](T x) { return kCapped ? softcap.value(x) : x; }, WeightOf<S>(job, row));
+    if (!there || Team<kThreads>::rank() != 0) return;
+    if (gridDim.y > 1) {
+      partial[row * gridDim.y + blockIdx.y] = total;
+    } else {
+      write_statistics<S>(job, results, row, total, report);
+    }
+  });
+}
+
+// A thread for each row.
+template <class S, bool kAll>
+__global__ void combine_statistics(StatisticsRows job, StatisticsResults results, int64_t* report,
+                                   const TeamSums<Compute<S>>* partial, int splits) {
+  const int64_t row = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (row >= job.shape.rows) return;
+  TeamSums<Compute<S>> total = partial[row * splits];
+  for (int split = 1; split < splits; ++split)
+    total = TeamSums<Compute<S>>::template of_both<kAll>(total, partial[row * splits + split]);
+  write_statistics<S>(job, results, row, total, report);
+}
+
+// To be launched like row_statistics.
+template <class S, bool kAll, bool kCapped, int kThreads>
+__global__ void row_statistics_gradient(StatisticsRows job, StatisticsGradient gradient) {
+  using T = Compute<S>;
+  const Rows<const S> logits(job.logits, job.shape);
+  const Rows<S> out(gradient.out, job.shape);
+  const Softcap softcap = {job.softcap};
+  const Part part(job.shape.classes, int(gridDim.y), int(blockIdx.y));
+  Team<kThreads>::for_each_row(job.shape.rows, [&](int64_t row, bool there) {
+    if (!there) return;  // nobody waits for anybody here
+    const auto read = [&](const void* numbers) {
+      return numbers == nullptr ? T(0.0) : T(static_cast<const StatisticNumber<S>*>(numbers)[row]);
+    };
+    const Target target(job, row);
+    const WeightOf<S> weight(job, row);
+    const T m = read(gradient.maximum);
+    const T grad_target =
+        target.kind == TargetKind::kClass ? read(gradient.grad_target_logit) : T(0.0);
+    const RowStatisticsGradient<T> of_row = {
+        read(gradient.log_sum), read(gradient.expected_logit), read(gradient.grad_log_sum),
+        read(gradient.grad_weighted_sum), read(gradient.grad_expected_logit)};
+    // Nothing that a row without a gradient holds, NaN and infinities included, may reach it.
+    const bool unused =
+        target.kind == TargetKind::kWrong ||
+        (grad_target == T(0.0) && of_row.grad_log_sum == T(0.0) &&
+         of_row.grad_weighted_sum == T(0.0) && of_row.grad_expected_logit == T(0.0));
+    const S* const from = logits.row(row);
+    const RowWriter<S> writer(out.row(row), out.at.class_stride, from);
+    Team<kThreads>::for_each_pack(
+        from, logits.at.class_stride, part.begin, part.end, [&](int64_t i, auto numbers) {
+          for (int k = 0; k < numbers.kCount; ++k) {
+            const T x = widened(numbers.numbers[k]), f = kCapped ? softcap.value(x) : x;
+            T result = of_row.template at<kAll>(f - m, kAll ? weight(i + k) : T(0.0));
+            // In full precision, before it is rounded.
+            if (i + k == target.index) result = result + grad_target;
+            if constexpr (kCapped) result = result * softcap.slope(f);
+            numbers.numbers[k] = rounded<S>(unused ? T(0.0) : result);
+          }
+          writer.write(i, numbers);
+        });
+  });
+}
+
+}  // namespace activations_ext::cuda

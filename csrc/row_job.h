@@ -1,0 +1,46 @@
+// What the kernels on rows of classes are told, on any device: where everything is in memory.
+#pragma once
+
+#include <cstdint>
+
+namespace activations_ext {
+
+// A matrix of rows × classes in memory, in elements: row r starts at r / inner · outer_stride +
+// r % inner · inner_stride.
+struct RowShape {
+  int64_t rows, inner, classes;
+};
+struct RowLayout {
+  int64_t outer_stride, inner_stride, class_stride;
+};
+template <class Pointer>
+struct Matrix {
+  Pointer data;
+  RowLayout at;
+};
+
+// What both passes of the statistics of rows read (losses/row_statistics.h). `target` has a class
+// for each row, or is nullptr. `class_weights` or `weights`, or neither. Arrays without a layout
+// hold the type that computes.
+struct StatisticsRows {
+  RowShape shape;
+  Matrix<const void*> logits, weights;
+  const int64_t* target;
+  const void* class_weights;
+  int64_t ignore_index;
+  double softcap;
+  bool expected;       // the expected logit is wanted
+  bool* out_of_range;  // on the CPU: becomes true if a target is neither a class nor ignore_index
+};
+// What is nullptr is not wanted.
+struct StatisticsResults {
+  void *maximum, *log_sum, *target_logit, *weighted_sum, *expected_logit;
+};
+// Gradients that are nullptr are 0. `out` may be the logits.
+struct StatisticsGradient {
+  const void *maximum, *log_sum, *expected_logit;
+  const void *grad_log_sum, *grad_target_logit, *grad_weighted_sum, *grad_expected_logit;
+  Matrix<void*> out;
+  bool stream;
+};
+}  // namespace activations_ext

@@ -1,0 +1,310 @@
+// The CUDA row kernels on the host against the CPU's: statistics, their gradient, softmax and its
+// logarithm, for every dtype, kind of weight and layout, on class counts around each team's and
+// pack's ends, with infinities, NaN, ignored rows and targets that are no class. Prints what
+// differs, or "clean".
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "cuda_on_host.h"
+// After the shim, whose names they use.
+#include "cpu/softmax_rows.h"
+#include "cpu/statistics_rows.h"
+#include "cuda/row_kernels.cu"
+#include "cuda_arrays.h"
+
+using namespace activations_ext;
+
+namespace {
+
+template <class S>
+struct OnCpu {
+  using type = S;
+};
+template <>
+struct OnCpu<cuda::BFloat16> {
+  using type = cpu::BFloat16;
+};
+template <>
+struct OnCpu<cuda::Half> {
+  using type = cpu::Half;
+};
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr int64_t kIgnored = -100;
+
+bool close(double x, double expected, double precision) {
+  if (std::isnan(expected) || std::isinf(expected))
+    return x == expected || (std::isnan(x) && std::isnan(expected));
+  return std::fabs(x - expected) <= precision * (1 + std::fabs(expected));
+}
+
+// Memory of rows × classes, each row `gap` elements longer, or the classes outside.
+struct Layout {
+  const char* name;
+  bool classes_outside;
+  int64_t gap;
+
+  RowLayout of(int64_t rows, int64_t classes) const {
+    return classes_outside ? RowLayout{0, 1, rows} : RowLayout{0, classes + gap, 1};
+  }
+  int64_t size(int64_t rows, int64_t classes) const { return rows * (classes + gap); }
+};
+
+template <class S>
+struct Comparison {
+  using Number = cuda::StatisticNumber<S>;
+  using CpuNumber = typename OnCpu<S>::type;
+
+  int64_t rows, classes;
+  Layout layout;
+  RowShape shape = {rows, rows, classes};
+  RowLayout at = layout.of(rows, classes);
+  Array<S> logits = drawn<S>(layout.size(rows, classes), 3.0, 1);
+
+  void special_rows() {
+    const auto set = [&](int64_t row, int64_t c, double x) {
+      if (row < rows)
+        logits[row * at.inner_stride + c % classes * at.class_stride] =
+            cuda::rounded<S>(cuda::Compute<S>(x));
+    };
+    for (int64_t c = 0; c < classes; ++c) set(1, c, -kInfinity);
+    set(2, classes / 2, kInfinity);
+    set(3, classes - 1, std::nan(""));
+    set(4, 0, kInfinity);
+    set(4, 1, std::nan(""));
+    set(5, classes / 3, -kInfinity);
+  }
+  Matrix<const void*> in(const Array<S>& numbers) const { return {numbers.data(), at}; }
+  Matrix<void*> out(const Array<S>& numbers) const { return {numbers.data(), at}; }
+
+  template <class T>
+  void same(const Array<T>& x, const Array<T>& expected, double precision, const char* what) const {
+    for (int64_t i = 0; i < x.size(); ++i) {
+      const double a = double(x.number(i)), b = double(expected.number(i));
+      if (close(a, b, precision)) continue;
+      expect(false, "%s of %d bytes, %ld × %ld, %s: %g at %ld, but on the CPU %g", what,
+             int(sizeof(S)), long(rows), long(classes), layout.name, a, long(i), b);
+      return;
+    }
+  }
+
+  // kind: 0 no weights, 1 for each class, 2 for each logit
+  void statistics(int kind, double softcap, bool expected) {
+    cpu::StatisticsKernels on_cpu[kNumbers];
+    cpu::fill_table<CpuNumber>(on_cpu, kNumber);
+    const auto& kernels = cuda::row_kernels().statistics[int(kNumber)];
+    Array<int64_t> target(rows);
+    for (int64_t r = 0; r < rows; ++r) target[r] = r % 7 == 6 ? kIgnored : r * 31 % classes;
+    Array<Number> class_weights(classes + kPadding);
+    for (int64_t c = 0; c < classes + kPadding; ++c) class_weights[c] = Number(c % 5 + 1) / 10;
+    const auto weights = drawn<S>(layout.size(rows, classes), 1.0, 2);
+    bool out_of_range = false;
+    StatisticsRows job = {.shape = shape,
+                          .logits = in(logits),
+                          .weights = kind == 2 ? in(weights) : Matrix<const void*>{},
+                          .target = target.data(),
+                          .class_weights = kind == 1 ? class_weights.data() : nullptr,
+                          .ignore_index = kIgnored,
+                          .softcap = softcap,
+                          .expected = expected,
+                          .out_of_range = &out_of_range};
+    struct Results {
+      Array<Number> maximum, log_sum, target_logit, weighted_sum, expected_logit;
+      explicit Results(int64_t n)
+          : maximum(n), log_sum(n), target_logit(n), weighted_sum(n), expected_logit(n) {}
+      StatisticsResults memory(int kind, bool expected) {
+        return {maximum.data(), log_sum.data(), target_logit.data(),
+                kind ? weighted_sum.data() : nullptr, expected ? expected_logit.data() : nullptr};
+      }
+    } ours(rows), cpus(rows);
+    Array<char> partial(cuda::partial_bytes(shape));
+    Array<int64_t> report(1);
+    report[0] = 0;
+    kernels.forward(job, ours.memory(kind, expected), report.data(), partial.data(), nullptr);
+    on_cpu[int(kNumber)].forward(job, cpus.memory(kind, expected), 0, rows);
+    expect(report[0] == 0 && !out_of_range, "a sound target was reported");
+    const double precision = sizeof(S) == 8 ? 1e-13 : 2e-5;
+    same(ours.log_sum, cpus.log_sum, precision, "log_sum");
+    for (int64_t r = 0; r < rows; ++r) {  // of a row with NaN it does not matter what they are
+      if (std::isnan(double(cpus.log_sum.number(r))))
+        ours.maximum[r] = cpus.maximum[r], ours.target_logit[r] = cpus.target_logit[r];
+    }
+    same(ours.maximum, cpus.maximum, softcap == 0 ? 0 : precision, "maximum");
+    same(ours.target_logit, cpus.target_logit, precision, "target_logit");
+    if (kind) same(ours.weighted_sum, cpus.weighted_sum, precision * 50, "weighted_sum");
+    if (expected) same(ours.expected_logit, cpus.expected_logit, precision * 5, "expected_logit");
+
+    const auto g_log = of_rows(0), g_target = of_rows(1), g_sum = of_rows(2),
+               g_expected = of_rows(3);
+    Array<S> from_gpu(logits), from_cpu(logits);
+    StatisticsGradient gradient = {
+        .maximum = cpus.maximum.data(),
+        .log_sum = cpus.log_sum.data(),
+        .expected_logit = expected ? cpus.expected_logit.data() : nullptr,
+        .grad_log_sum = g_log.data(),
+        .grad_target_logit = g_target.data(),
+        .grad_weighted_sum = kind ? g_sum.data() : nullptr,
+        .grad_expected_logit = expected ? g_expected.data() : nullptr,
+        .out = out(from_gpu),
+        .stream = false};
+    if (kind == 1) job.logits = in(from_gpu);  // in place
+    kernels.backward(job, gradient, nullptr);
+    job.logits = in(logits);
+    gradient.out = out(from_cpu);
+    on_cpu[int(kNumber)].backward(job, gradient, 0, rows);
+    same(from_gpu, from_cpu, rounding(), "gradient");
+  }
+
+  void wrong_targets() {
+    const auto& kernels = cuda::row_kernels().statistics[int(kNumber)];
+    const int64_t wrong[] = {0, classes, -1, int64_t(1) << 40};
+    for (const int64_t asked : wrong) {
+      Array<int64_t> target(rows);
+      for (int64_t r = 0; r < rows; ++r) target[r] = r == rows / 2 ? asked : 0;
+      StatisticsRows job = {.shape = shape,
+                            .logits = in(logits),
+                            .weights = {},
+                            .target = target.data(),
+                            .class_weights = nullptr,
+                            .ignore_index = kIgnored,
+                            .softcap = 0,
+                            .expected = false,
+                            .out_of_range = nullptr};
+      Array<Number> maximum(rows), log_sum(rows), target_logit(rows), grad(rows);
+      for (int64_t r = 0; r < rows; ++r) grad[r] = 1;
+      Array<char> partial(cuda::partial_bytes(shape));
+      Array<int64_t> report(1);
+      report[0] = 0;
+      kernels.forward(job, {maximum.data(), log_sum.data(), target_logit.data(), nullptr, nullptr},
+                      report.data(), partial.data(), nullptr);
+      Array<S> gradient(layout.size(rows, classes));
+      kernels.backward(job,
+                       {.maximum = maximum.data(),
+                        .log_sum = log_sum.data(),
+                        .expected_logit = nullptr,
+                        .grad_log_sum = grad.data(),
+                        .grad_target_logit = grad.data(),
+                        .grad_weighted_sum = nullptr,
+                        .grad_expected_logit = nullptr,
+                        .out = out(gradient),
+                        .stream = false},
+                       nullptr);
+      const bool is_wrong = asked != 0;
+      expect((report[0] >> 32) == (is_wrong ? rows / 2 + 1 : 0), "the row of target %ld is %ld",
+             long(asked), long(report[0] >> 32));
+      expect(std::isnan(double(target_logit.number(rows / 2))) == is_wrong,
+             "the loss of target %ld", long(asked));
+      if (!is_wrong) continue;
+      for (int64_t c = 0; c < classes; ++c)
+        expect(double(gradient.number(rows / 2 * at.inner_stride + c * at.class_stride)) == 0,
+               "the gradient of target %ld", long(asked));
+    }
+  }
+
+  void softmax() {
+    const auto& table = cuda::row_kernels();
+    const auto check = [&]<class F>(const cuda::SoftmaxKernels& kernels, const char* name) {
+      cpu::SoftmaxKernels on_cpu[kNumbers];
+      cpu::fill_table<F, CpuNumber>(on_cpu, kNumber);
+      const auto& cpus = on_cpu[int(kNumber)];
+      Array<S> x(logits.size(), 1), expected(logits), g(logits.size(), 1), expected_g(logits);
+      std::memset(x.data(), 0, x.size() * sizeof(S));
+      std::memset(g.data(), 0, x.size() * sizeof(S));
+      std::memset(expected.data(), 0, x.size() * sizeof(S));
+      std::memset(expected_g.data(), 0, x.size() * sizeof(S));
+      kernels.forward(shape, in(logits), out(x), nullptr);
+      cpus.forward(shape, in(logits), out(expected), false, 0, rows);
+      same(x, expected, rounding(), name);
+      const auto grad = drawn<S>(logits.size(), 1.0, 1);
+      kernels.backward(shape, in(grad), in(expected), out(g), nullptr);
+      cpus.backward(shape, in(grad), in(expected), out(expected_g), false, 0, rows);
+      same(g, expected_g, 20 * rounding(), name);
+    };
+    check.template operator()<Softmax>(table.softmax[int(kNumber)], "softmax");
+    check.template operator()<LogSoftmax>(table.log_softmax[int(kNumber)], "log_softmax");
+  }
+
+ private:
+  static constexpr int64_t kPadding = cpu::kMaxLanes;
+  static double rounding() {
+    if (sizeof(S) == 8) return 1e-13;
+    if (sizeof(S) == 4) return 2e-5;
+    return std::is_same_v<S, cuda::Half> ? 0x1p-10 : 0x1p-7;
+  }
+  static constexpr activations_ext::Number kNumber = [] {
+    using enum activations_ext::Number;
+    if (std::is_same_v<S, double>) return kDouble;
+    if (std::is_same_v<S, float>) return kFloat;
+    return std::is_same_v<S, cuda::Half> ? kHalf : kBFloat16;
+  }();
+  // A gradient for each row, of which some are 0 in all.
+  Array<Number> of_rows(int which) const {
+    Array<Number> numbers(rows);
+    for (int64_t r = 0; r < rows; ++r) numbers[r] = r % 4 == 3 ? 0 : Number(r % 3 + which - 1) / 2;
+    return numbers;
+  }
+};
+
+constexpr Layout kContiguous = {"contiguous", false, 0}, kApart = {"rows apart", false, 3},
+                 kOutside = {"classes outside", true, 0};
+
+template <class S>
+void compare(const Layout& layout, int64_t rows, int64_t classes) {
+  Comparison<S> comparison{rows, classes, layout};
+  comparison.softmax();
+  comparison.wrong_targets();
+  comparison.special_rows();
+  for (const int kind : {0, 1, 2}) comparison.statistics(kind, 0.0, kind == 1);
+  comparison.statistics(0, 5.0, true);
+}
+
+// Long enough to be split over blocks.
+template <class S>
+void long_rows() {
+  Comparison<S> comparison{3, 16400, kApart};
+  comparison.shape = {3, 1, 16400};
+  comparison.at = {16403, 0, 1};
+  expect(cuda::row_splits(comparison.shape) > 1, "long rows are not split");
+  comparison.statistics(1, 0.0, true);
+  comparison.statistics(0, 0.0, false);
+}
+
+// One block, which does several rows one after another.
+void several_rounds() {
+  const int64_t rows = 5, classes = 2100;
+  const auto logits = drawn<float>(rows * classes), grad = drawn<float>(rows * classes);
+  Array<float> out(rows * classes);
+  const RowShape shape = {rows, 1, classes};
+  const RowLayout at = {classes, 0, 1};
+  cuda_on_host::launch(&cuda::softmax_gradient_rows<LogSoftmax, float, cuda::kRowThreads>, dim3(1),
+                       cuda::kRowThreads, shape, Matrix<const void*>{grad.data(), at},
+                       Matrix<const void*>{logits.data(), at}, Matrix<void*>{out.data(), at});
+  for (int64_t r = 0; r < rows; ++r) {
+    double sum = 0;
+    for (int64_t c = 0; c < classes; ++c) sum += grad[r * classes + c];
+    for (int64_t c = 0; c < classes; ++c) {
+      const int64_t i = r * classes + c;
+      expect(close(out[i], grad[i] - std::exp(double(logits[i])) * sum, 1e-4),
+             "row %ld, one of several of a block, differs", long(r));
+    }
+  }
+}
+
+}  // namespace
+
+int main() {
+  several_rounds();
+  for (const int64_t classes : {1, 7, 10, 129, 300, 1030, 2100})
+    for (const Layout& layout : {kContiguous, kApart, kOutside}) {
+      compare<float>(layout, 9, classes);
+      compare<cuda::BFloat16>(layout, classes < 100 ? 40 : 1, classes);
+    }
+  for (const int64_t classes : {10, 300, 2100}) {
+    compare<double>(kApart, 9, classes);
+    compare<cuda::Half>(kApart, 9, classes);
+  }
+  long_rows<float>();
+  long_rows<cuda::BFloat16>();
+  return verdict();
+}
