@@ -3,7 +3,7 @@ and one write backward. What follows from the statistics is arithmetic on one nu
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, overload
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -12,6 +12,15 @@ from torch.nn import _reduction
 
 import activations_ext._C as _C
 from activations_ext._call import DTYPES, has_kernel, overridable
+from activations_ext.functional.row_losses import (
+    Statistics,
+    Terms,
+    asked_for,
+    loss_of_rows,
+    result_dtype,
+    terms_of_classes,
+    terms_of_probabilities,
+)
 
 
 @overload
@@ -147,34 +156,43 @@ def cross_entropy(
             "cross_entropy(): expected argument 'target' to hold classes where return_log_prob is "
             f"set, but got probabilities of dtype {target.dtype}"
         )
-    look = _Look(input, 0 if input.dim() == 1 else 1, softcap, return_entropy, inplace_backward)
-    if of_classes:
-        rows = _of_classes(look, target.to(torch.int64), weight, ignore_index, label_smoothing)
-    else:
-        rows = _of_probabilities(look, target, weight, label_smoothing)
+    dim = 0 if input.dim() == 1 else 1
+    terms = _terms(input, target, dim, weight, ignore_index, label_smoothing)
+    row = Statistics(
+        *torch.ops.activations_ext.row_statistics(
+            input,
+            dim,
+            terms.classes,
+            terms.weights,
+            ignore_index,
+            softcap,
+            return_entropy,
+            inplace_backward and not is_dynamo_compiling(),
+        )
+    )
     if check_targets and of_classes and has_kernel(input) and not is_dynamo_compiling():
         _C.check_targets(input)
-    losses, counts = rows.losses, rows.counts
-    if z_loss != 0:
-        losses = losses + z_loss * rows.only_kept(rows.lse).square()
-    if token_weight is not None:
-        factor = rows.only_kept(token_weight.to(losses.dtype))
-        losses, counts = losses * factor, counts * factor
-    dtype = torch.float32 if _widened_by_autocast(input) else input.dtype
-    if reduction != "none":
-        losses = losses.sum()
-        if reduction == "mean" or num_items is not None:
-            divisor = torch.as_tensor(counts.sum() if num_items is None else num_items)
-            losses = losses / (torch.where(divisor == 0, 1, divisor) if zero_if_empty else divisor)
-    loss = losses.to(dtype)
-    if not per_row:
-        return loss
-    asked = (
-        (return_lse, rows.lse),
-        (return_log_prob, rows.log_prob),
-        (return_entropy, rows.entropy),
+    result = loss_of_rows(
+        terms, row, reduction, z_loss, token_weight, num_items, zero_if_empty, result_dtype(input)
     )
-    return (loss, *(of_row for wanted, of_row in asked if wanted))
+    if not per_row:
+        return result
+    return (result, *asked_for(terms, row, return_lse, return_log_prob, return_entropy))
+
+
+def _terms(
+    input: Tensor,
+    target: Tensor,
+    dim: int,
+    weight: Tensor | None,
+    ignore_index: int,
+    label_smoothing: float,
+) -> Terms:
+    dtype = torch.float64 if input.dtype == torch.float64 else torch.float32
+    if target.is_floating_point():
+        return terms_of_probabilities(target, dim, weight, label_smoothing, dtype)
+    classes = target.to(torch.int64)
+    return terms_of_classes(classes, input.shape[dim], weight, ignore_index, label_smoothing, dtype)
 
 
 @overridable
@@ -241,100 +259,3 @@ def _fits(
         return target.shape == input.shape and target.dtype == input.dtype
     rows = input.shape[:1] + input.shape[2:] if input.dim() > 1 else input.shape[1:]
     return target.shape == rows and target.dtype in (torch.int64, torch.int32, torch.uint8)
-
-
-def _widened_by_autocast(input: Tensor) -> bool:
-    """torch's autocast computes the loss in float32, and so returns it."""
-    return input.dtype in (torch.bfloat16, torch.float16) and torch.is_autocast_enabled(
-        input.device.type
-    )
-
-
-class _Look(NamedTuple):
-    """The one look at the logits."""
-
-    logits: Tensor
-    dim: int
-    softcap: float
-    expected: bool
-    overwrite: bool
-
-    def statistics(
-        self, target: Tensor | None, weight: Tensor | None, ignore_index: int
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """(maximum, log_sum, target_logit, weighted_sum, expected_logit), the last four relative
-        to the row's maximum."""
-        maximum, log_sum, target_logit, weighted, expected = (
-            torch.ops.activations_ext.row_statistics(
-                self.logits,
-                self.dim,
-                target,
-                weight,
-                ignore_index,
-                self.softcap,
-                self.expected,
-                self.overwrite and not is_dynamo_compiling(),
-            )
-        )
-        return maximum, log_sum, target_logit, weighted, expected
-
-
-class _Rows(NamedTuple):
-    """One number for each row."""
-
-    losses: Tensor
-    counts: Tensor
-    """Their shares of the mean's divisor."""
-    kept: Tensor | None
-    """They are not ignored; None for all of them."""
-    lse: Tensor
-    log_prob: Tensor
-    entropy: Tensor
-
-    def only_kept(self, numbers: Tensor) -> Tensor:
-        """0 for ignored rows, of which nothing may leak, NaN included."""
-        return numbers if self.kept is None else torch.where(self.kept, numbers, 0.0)
-
-
-def _of_classes(
-    look: _Look,
-    classes: Tensor,
-    weight: Tensor | None,
-    ignore_index: int,
-    label_smoothing: float,
-) -> _Rows:
-    count = look.logits.shape[look.dim]
-    smooth = None
-    if label_smoothing > 0:
-        smooth = weight if weight is not None else look.logits.new_ones(count)
-    maximum, log_sum, target_logit, weighted, expected = look.statistics(
-        classes, smooth, ignore_index
-    )
-    kept = classes != ignore_index
-    log_prob = torch.where(kept, target_logit - log_sum, 0.0)
-    losses, counts = -log_prob, kept.to(log_sum.dtype)
-    if weight is not None:
-        # On the CPU a class out of range has raised; on a GPU it must not fail an assertion there.
-        of_target = weight.to(log_sum.dtype)[torch.where(kept, classes, 0).clamp(0, count - 1)]
-        losses, counts = losses * of_target, counts * of_target
-    if smooth is not None:
-        smoothed = smooth.to(log_sum.dtype).sum() * log_sum - weighted
-        losses = (1 - label_smoothing) * losses + label_smoothing / count * smoothed
-        losses = torch.where(kept, losses, 0.0)
-    return _Rows(losses, counts, kept, maximum + log_sum, log_prob, log_sum - expected)
-
-
-def _of_probabilities(
-    look: _Look, target: Tensor, weight: Tensor | None, label_smoothing: float
-) -> _Rows:
-    shares = target
-    if label_smoothing > 0:
-        shares = shares * (1 - label_smoothing) + label_smoothing / target.shape[look.dim]
-    if weight is not None:
-        shape = [1] * target.dim()
-        shape[look.dim] = -1
-        shares = shares * weight.to(target.dtype).view(shape)
-    maximum, log_sum, _, weighted, expected = look.statistics(None, shares, -100)
-    losses = shares.sum(look.dim, dtype=log_sum.dtype) * log_sum - weighted
-    counts = torch.ones_like(log_sum)
-    return _Rows(losses, counts, None, maximum + log_sum, losses, log_sum - expected)

@@ -1,0 +1,146 @@
+"""What the loss of a row of logits is made of, whatever becomes of the statistics: three numbers
+of ``row_statistics``, and a factor for each that depends on the targets alone."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Statistics(NamedTuple):
+    """Of each row of logits, the last four relative to its maximum; csrc/losses/row_statistics.h"""
+
+    maximum: Tensor
+    log_sum: Tensor
+    target_logit: Tensor
+    weighted_sum: Tensor
+    expected_logit: Tensor
+
+    @property
+    def lse(self) -> Tensor:
+        return self.maximum + self.log_sum
+
+    @property
+    def entropy(self) -> Tensor:
+        return self.log_sum - self.expected_logit
+
+
+class Terms(NamedTuple):
+    """A row's loss is ``a·log_sum − b·target_logit − c·weighted_sum``."""
+
+    a: Tensor
+    b: Tensor | None
+    c: Tensor | None
+    classes: Tensor | None
+    """The targets, int64, or None for probabilities."""
+    weights: Tensor | None
+    """What the weighted sum weighs with: a number for each class, or for each logit."""
+    counts: Tensor
+    """The rows' shares of the mean's divisor."""
+    kept: Tensor | None
+    """The rows that are not ignored; None for all of them."""
+
+    def losses(self, row: Statistics) -> Tensor:
+        result = self.a * row.log_sum
+        if self.b is not None:
+            result = result - self.b * row.target_logit
+        if self.c is not None:
+            result = result - self.c * row.weighted_sum
+        return self.only_kept(result)
+
+    def only_kept(self, numbers: Tensor) -> Tensor:
+        """0 for ignored rows, of which nothing may leak, NaN included."""
+        return numbers if self.kept is None else torch.where(self.kept, numbers, 0.0)
+
+
+def terms_of_classes(
+    classes: Tensor,
+    count: int,
+    weight: Tensor | None,
+    ignore_index: int,
+    label_smoothing: float,
+    dtype: torch.dtype,
+) -> Terms:
+    """``count`` classes; ``dtype`` is what the statistics have."""
+    kept = classes != ignore_index
+    of_target = kept.to(dtype)
+    if weight is not None:
+        # On the CPU a class out of range has raised; on a GPU it must not fail an assertion there.
+        inside = torch.where(kept, classes, 0).clamp(0, count - 1)
+        of_target = of_target * weight.to(dtype)[inside]
+    if label_smoothing == 0:
+        return Terms(of_target, of_target, None, classes, None, of_target, kept)
+    weights = torch.ones(count, dtype=dtype, device=classes.device) if weight is None else weight
+    share = kept.to(dtype) * (label_smoothing / count)
+    hard = of_target * (1 - label_smoothing)
+    total = weights.to(dtype).sum()
+    return Terms(hard + share * total, hard, share, classes, weights, of_target, kept)
+
+
+def terms_of_probabilities(
+    target: Tensor, dim: int, weight: Tensor | None, label_smoothing: float, dtype: torch.dtype
+) -> Terms:
+    shares = target
+    if label_smoothing > 0:
+        shares = shares * (1 - label_smoothing) + label_smoothing / target.shape[dim]
+    if weight is not None:
+        shape = [1] * target.dim()
+        shape[dim] = -1
+        shares = shares * weight.to(target.dtype).view(shape)
+    a = shares.sum(dim, dtype=dtype)
+    ones = torch.ones_like(a)
+    return Terms(a, None, ones, None, shares, ones, None)
+
+
+def divisor(
+    counts: Tensor, reduction: str, num_items: float | Tensor | None, zero_if_empty: bool
+) -> Tensor | None:
+    """What the sum of the losses is divided by."""
+    if reduction == "none" or (reduction == "sum" and num_items is None):
+        return None
+    number = torch.as_tensor(counts.sum() if num_items is None else num_items)
+    return torch.where(number == 0, 1, number) if zero_if_empty else number
+
+
+def loss_of_rows(
+    terms: Terms,
+    row: Statistics,
+    reduction: str,
+    z_loss: float,
+    token_weight: Tensor | None,
+    num_items: float | Tensor | None,
+    zero_if_empty: bool,
+    dtype: torch.dtype,
+) -> Tensor:
+    """The options of cross_entropy that follow after the statistics."""
+    losses, counts = terms.losses(row), terms.counts
+    if z_loss != 0:
+        losses = losses + z_loss * terms.only_kept(row.lse).square()
+    if token_weight is not None:
+        factor = terms.only_kept(token_weight.to(losses.dtype))
+        losses, counts = losses * factor, counts * factor
+    if reduction != "none":
+        losses = losses.sum()
+        number = divisor(counts, reduction, num_items, zero_if_empty)
+        losses = losses if number is None else losses / number
+    return losses.to(dtype)
+
+
+def asked_for(
+    terms: Terms, row: Statistics, lse: bool, log_prob: bool, entropy: bool
+) -> tuple[Tensor, ...]:
+    """What is returned beside the loss."""
+    result = [row.lse] if lse else []
+    if log_prob:
+        result.append(terms.only_kept(row.target_logit - row.log_sum))
+    return (*result, row.entropy) if entropy else tuple(result)
+
+
+def result_dtype(input: Tensor) -> torch.dtype:
+    """The input's; torch's autocast computes the loss in float32, and so returns it."""
+    widened = input.dtype in (torch.bfloat16, torch.float16)
+    if widened and torch.is_autocast_enabled(input.device.type):
+        return torch.float32
+    return input.dtype
