@@ -25,6 +25,7 @@ from activations_ext.export import script_as_torchs
 from activations_ext.functional.binary import binary_cross_entropy_with_logits
 from activations_ext.functional.distributions import log_softmax, logsumexp, softmax, softmin
 from activations_ext.functional.dropouts import SERLU_MINIMUM, shift_dropout
+from activations_ext.functional.linear_losses import linear_cross_entropy
 from activations_ext.functional.losses import cross_entropy, nll_loss
 from activations_ext.functional.rectified import (  # type: ignore[assignment]
     celu,
@@ -86,6 +87,7 @@ __all__ = [
     "hardtanh_",
     "leaky_relu",
     "leaky_relu_",
+    "linear_cross_entropy",
     "log_softmax",
     "logsigmoid",
     "logsumexp",

@@ -14,12 +14,10 @@ import activations_ext._C as _C
 from activations_ext._call import DTYPES, has_kernel, overridable
 from activations_ext.functional.row_losses import (
     Statistics,
-    Terms,
     asked_for,
     loss_of_rows,
     result_dtype,
-    terms_of_classes,
-    terms_of_probabilities,
+    terms_of,
 )
 
 
@@ -137,8 +135,8 @@ def cross_entropy(
         usual: Tensor | None = _C.cross_entropy(input, target, ignore_index, reduction)
         if usual is not None:
             return usual
-    fits = _fits(input, target, weight, reduction, label_smoothing)
-    if not fits or not (beyond_torch or has_kernel(input)):
+    taken = fits(input, target, weight, reduction, label_smoothing)
+    if not taken or not (beyond_torch or has_kernel(input)):
         # Torch's own errors, and whatever it computes besides.
         result = torch.nn.functional.cross_entropy(
             input, target, weight, None, ignore_index, None, reduction, label_smoothing
@@ -157,7 +155,9 @@ def cross_entropy(
             f"set, but got probabilities of dtype {target.dtype}"
         )
     dim = 0 if input.dim() == 1 else 1
-    terms = _terms(input, target, dim, weight, ignore_index, label_smoothing)
+    count = input.shape[dim]
+    terms = terms_of(count, input.dtype, target, dim, weight, ignore_index, label_smoothing)
+    terms = terms.with_options(z_loss, token_weight)
     row = Statistics(
         *torch.ops.activations_ext.row_statistics(
             input,
@@ -172,27 +172,10 @@ def cross_entropy(
     )
     if check_targets and of_classes and has_kernel(input) and not is_dynamo_compiling():
         _C.check_targets(input)
-    result = loss_of_rows(
-        terms, row, reduction, z_loss, token_weight, num_items, zero_if_empty, result_dtype(input)
-    )
+    result = loss_of_rows(terms, row, reduction, num_items, zero_if_empty, result_dtype(input))
     if not per_row:
         return result
     return (result, *asked_for(terms, row, return_lse, return_log_prob, return_entropy))
-
-
-def _terms(
-    input: Tensor,
-    target: Tensor,
-    dim: int,
-    weight: Tensor | None,
-    ignore_index: int,
-    label_smoothing: float,
-) -> Terms:
-    dtype = torch.float64 if input.dtype == torch.float64 else torch.float32
-    if target.is_floating_point():
-        return terms_of_probabilities(target, dim, weight, label_smoothing, dtype)
-    classes = target.to(torch.int64)
-    return terms_of_classes(classes, input.shape[dim], weight, ignore_index, label_smoothing, dtype)
 
 
 @overridable
@@ -244,7 +227,7 @@ def nll_loss(
         ) from error
 
 
-def _fits(
+def fits(
     input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, label_smoothing: float
 ) -> bool:
     """The arguments are ones that the operator takes."""

@@ -27,12 +27,55 @@ class Statistics(NamedTuple):
         return self.log_sum - self.expected_logit
 
 
-class Terms(NamedTuple):
-    """A row's loss is ``a·log_sum − b·target_logit − c·weighted_sum``."""
+class RowGradients(NamedTuple):
+    """Of some loss by the statistics of each row; None is 0."""
+
+    log_sum: Tensor | None
+    target_logit: Tensor | None
+    weighted_sum: Tensor | None
+    expected_logit: Tensor | None
+
+    def of(self, part: slice) -> RowGradients:
+        return RowGradients(*(None if grad is None else grad[part] for grad in self))
+
+
+class Factors(NamedTuple):
+    """A row's loss is ``a·log_sum − b·target_logit − c·weighted_sum + z·lse²``; None is 0."""
 
     a: Tensor
     b: Tensor | None
     c: Tensor | None
+    z: Tensor | None
+
+    def losses(self, row: Statistics) -> Tensor:
+        result = self.a * row.log_sum
+        if self.b is not None:
+            result = result - self.b * row.target_logit
+        if self.c is not None:
+            result = result - self.c * row.weighted_sum
+        return result if self.z is None else result + self.z * self._lse(row).square()
+
+    def gradients(self, row: Statistics) -> RowGradients:
+        log_sum = self.a if self.z is None else self.a + 2 * self.z * self._lse(row)
+        b, c = (None if factor is None else -factor for factor in (self.b, self.c))
+        return RowGradients(log_sum, b, c, None)
+
+    def _lse(self, row: Statistics) -> Tensor:
+        """An ignored row's may be NaN, which 0·NaN is, too."""
+        return row.lse if self.z is None else torch.where(self.z == 0, 0.0, row.lse)
+
+    def times(self, numbers: Tensor) -> Factors:
+        a, *others = (None if factor is None else factor * numbers for factor in self)
+        return Factors(self.a * numbers if a is None else a, *others)
+
+    def of(self, part: slice) -> Factors:
+        return Factors(self.a[part], *(None if f is None else f[part] for f in self[1:]))
+
+
+class Terms(NamedTuple):
+    """What the targets alone say about the loss of each row."""
+
+    factors: Factors
     classes: Tensor | None
     """The targets, int64, or None for probabilities."""
     weights: Tensor | None
@@ -41,18 +84,22 @@ class Terms(NamedTuple):
     """The rows' shares of the mean's divisor."""
     kept: Tensor | None
     """The rows that are not ignored; None for all of them."""
-
-    def losses(self, row: Statistics) -> Tensor:
-        result = self.a * row.log_sum
-        if self.b is not None:
-            result = result - self.b * row.target_logit
-        if self.c is not None:
-            result = result - self.c * row.weighted_sum
-        return self.only_kept(result)
+    token_weight: Tensor | None = None
+    """What the loss of each row is multiplied by."""
 
     def only_kept(self, numbers: Tensor) -> Tensor:
         """0 for ignored rows, of which nothing may leak, NaN included."""
         return numbers if self.kept is None else torch.where(self.kept, numbers, 0.0)
+
+    def with_options(self, z_loss: float, token_weight: Tensor | None) -> Terms:
+        result = self
+        if z_loss != 0:
+            z = self.only_kept(torch.full_like(self.factors.a, z_loss))
+            result = self._replace(factors=self.factors._replace(z=z))
+        if token_weight is not None:
+            of_row = self.only_kept(token_weight.to(self.factors.a.dtype))
+            result = result._replace(token_weight=of_row, counts=self.counts * of_row)
+        return result
 
 
 def terms_of_classes(
@@ -71,12 +118,14 @@ def terms_of_classes(
         inside = torch.where(kept, classes, 0).clamp(0, count - 1)
         of_target = of_target * weight.to(dtype)[inside]
     if label_smoothing == 0:
-        return Terms(of_target, of_target, None, classes, None, of_target, kept)
+        factors = Factors(of_target, of_target, None, None)
+        return Terms(factors, classes, None, of_target, kept)
     weights = torch.ones(count, dtype=dtype, device=classes.device) if weight is None else weight
     share = kept.to(dtype) * (label_smoothing / count)
     hard = of_target * (1 - label_smoothing)
     total = weights.to(dtype).sum()
-    return Terms(hard + share * total, hard, share, classes, weights, of_target, kept)
+    factors = Factors(hard + share * total, hard, share, None)
+    return Terms(factors, classes, weights, of_target, kept)
 
 
 def terms_of_probabilities(
@@ -91,7 +140,24 @@ def terms_of_probabilities(
         shares = shares * weight.to(target.dtype).view(shape)
     a = shares.sum(dim, dtype=dtype)
     ones = torch.ones_like(a)
-    return Terms(a, None, ones, None, shares, ones, None)
+    return Terms(Factors(a, None, ones, None), None, shares, ones, None)
+
+
+def terms_of(
+    count: int,
+    dtype: torch.dtype,
+    target: Tensor,
+    dim: int,
+    weight: Tensor | None,
+    ignore_index: int,
+    label_smoothing: float,
+) -> Terms:
+    """For logits of ``count`` classes along ``dim``, and of ``dtype``."""
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    if target.is_floating_point():
+        return terms_of_probabilities(target, dim, weight, label_smoothing, wide)
+    classes = target.to(torch.int64)
+    return terms_of_classes(classes, count, weight, ignore_index, label_smoothing, wide)
 
 
 def divisor(
@@ -108,22 +174,16 @@ def loss_of_rows(
     terms: Terms,
     row: Statistics,
     reduction: str,
-    z_loss: float,
-    token_weight: Tensor | None,
     num_items: float | Tensor | None,
     zero_if_empty: bool,
     dtype: torch.dtype,
 ) -> Tensor:
-    """The options of cross_entropy that follow after the statistics."""
-    losses, counts = terms.losses(row), terms.counts
-    if z_loss != 0:
-        losses = losses + z_loss * terms.only_kept(row.lse).square()
-    if token_weight is not None:
-        factor = terms.only_kept(token_weight.to(losses.dtype))
-        losses, counts = losses * factor, counts * factor
+    losses = terms.only_kept(terms.factors.losses(row))
+    if terms.token_weight is not None:
+        losses = losses * terms.token_weight
     if reduction != "none":
         losses = losses.sum()
-        number = divisor(counts, reduction, num_items, zero_if_empty)
+        number = divisor(terms.counts, reduction, num_items, zero_if_empty)
         losses = losses if number is None else losses / number
     return losses.to(dtype)
 

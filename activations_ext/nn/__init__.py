@@ -19,7 +19,12 @@ from activations_ext import functional  # type: ignore[no-redef]
 from activations_ext.export import prepare_scriptable
 from activations_ext.nn.distributions import LogSoftmax, Softmax, Softmax2d, Softmin
 from activations_ext.nn.dropouts import ShiftDropout
-from activations_ext.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
+from activations_ext.nn.losses import (
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    LinearCrossEntropyLoss,
+    NLLLoss,
+)
 from activations_ext.nn.rectified import (
     CELU,
     ELU,
@@ -67,6 +72,7 @@ __all__ = [
     "Hardswish",
     "Hardtanh",
     "LeakyReLU",
+    "LinearCrossEntropyLoss",
     "LogSigmoid",
     "LogSoftmax",
     "Mish",

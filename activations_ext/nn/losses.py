@@ -76,3 +76,42 @@ class BCEWithLogitsLoss(torch.nn.BCEWithLogitsLoss):
             reduction=self.reduction,
             pos_weight=self.pos_weight,
         )
+
+
+class LinearCrossEntropyLoss(torch.nn.LinearCrossEntropyLoss):
+    """The cross-entropy of a linear map of hidden states, whose logits are never in memory all at
+    once: see ``activations_ext.functional.linear_cross_entropy``.
+
+    It holds the linear layer, as torch's module does: ``linear.weight`` and ``linear.bias``. The
+    arguments are torch's; further keyword arguments are that function's beyond torch, and may be
+    given to the call as well. Torch's ``options`` are accepted, and what they ask for is done
+    anyhow.
+    """
+
+    def __init__(self, in_features: int, num_classes: int, **arguments: Any) -> None:
+        own = inspect.signature(torch.nn.LinearCrossEntropyLoss).parameters.keys()
+        more = {name: arguments.pop(name) for name in arguments.keys() - own}
+        super().__init__(in_features, num_classes, **arguments)
+        unknown = more.keys() - inspect.signature(F.linear_cross_entropy).parameters.keys()
+        if unknown:
+            raise TypeError(
+                "LinearCrossEntropyLoss(): expected keyword arguments of "
+                f"functional.linear_cross_entropy, but got {sorted(unknown)}"
+            )
+        self.more = more
+
+    def forward(self, input: Tensor, target: Tensor, **more: Any) -> Any:
+        outer = (self.num_classes, *self.out_features)
+        bias = self.linear.bias
+        return F.linear_cross_entropy(
+            input,
+            self.linear.weight.reshape(*outer, self.linear.in_features),
+            target,
+            linear_bias=None if bias is None else bias.reshape(outer),
+            weight=self.weight,
+            reduction=self.reduction,
+            ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing,
+            options=self.options,
+            **{**self.more, **more},
+        )

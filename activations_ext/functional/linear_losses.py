@@ -1,0 +1,268 @@
+"""Cross-entropy straight from hidden states and the vocabulary's weight: the logits, which are the
+largest tensor of a language model's training by far, are made and used up chunk by chunk."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.compiler import is_dynamo_compiling
+
+from activations_ext._call import has_kernel, overridable
+from activations_ext.functional.linear_rows import LinearLoss, LinearStatistics
+from activations_ext.functional.losses import cross_entropy, fits
+from activations_ext.functional.row_losses import (
+    Statistics,
+    Terms,
+    asked_for,
+    divisor,
+    loss_of_rows,
+    terms_of,
+)
+
+MEMORY_BUDGET = 2**28
+"""Bytes for a chunk of logits and its gradient: large enough for the matrix products to be at full
+speed, small beside the weight of a large vocabulary."""
+
+
+@overridable
+def linear_cross_entropy(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: Any = None,
+    z_loss: float = 0.0,
+    softcap: float = 0.0,
+    token_weight: Tensor | None = None,
+    num_items: float | Tensor | None = None,
+    zero_if_empty: bool = False,
+    return_lse: bool = False,
+    return_log_prob: bool = False,
+    return_entropy: bool = False,
+    memory_budget: int = MEMORY_BUDGET,
+) -> Any:
+    """``cross_entropy(linear(input, linear_weight, linear_bias), target)`` without all the logits.
+
+    They are made in chunks of rows, whose statistics, loss and gradient are taken at once, so that
+    what is in memory is a chunk of ``memory_budget`` bytes instead of N·C numbers. With the
+    reductions ``"mean"`` and ``"sum"`` the gradients are made together with the loss: three matrix
+    products, as without chunks. Otherwise, where something is returned for each row, and in a
+    compiled graph, backward makes the logits once more. The gradient of the weight is summed in
+    float32 for 16-bit dtypes.
+
+    It is differentiable any number of times, also in forward mode, under ``torch.func`` and
+    ``torch.compile``; a second derivative, forward mode and vmap hold all the logits at once.
+    (Wijmans et al., arXiv:2411.09009.)
+
+    Args:
+        input: hidden states, of shape (features) or (N, features).
+        linear_weight: of shape (C, features), or (C, d1, …, features) for a loss of K dimensions,
+            whose logits are held in full.
+        target: classes of shape (), (N) or (N, d1, …), or probabilities of the logits' shape.
+        linear_bias: of shape (C) or (C, d1, …).
+        weight: a number for each class.
+        reduction: ``"none"``, ``"mean"`` or ``"sum"``.
+        ignore_index: rows with this class have no loss and no gradient. None is −100.
+        label_smoothing: ε, as ``cross_entropy``'s.
+        options: torch's, for its own chunks; None is what torch takes by default. Looked at by
+            nobody here: ``memory_budget`` says what a chunk may take.
+        memory_budget: bytes that a chunk of logits and its gradient may take together; one row at
+            least is done at a time.
+        z_loss, softcap, token_weight, num_items, zero_if_empty, return_lse, return_log_prob,
+        return_entropy: as ``cross_entropy``'s.
+
+    Returns:
+        What ``cross_entropy`` returns.
+
+    Raises:
+        IndexError: a class is neither ``ignore_index`` nor from 0 to C − 1. Its position counts
+            from the beginning of its chunk.
+        RuntimeError, ValueError: as torch's function, for shapes, dtypes and options that do not
+            fit.
+    """
+    if memory_budget <= 0:
+        raise ValueError(
+            "linear_cross_entropy(): expected argument 'memory_budget' to be positive, but got "
+            f"{memory_budget}"
+        )
+    loss_dtype = input.dtype
+    if torch.is_autocast_enabled(input.device.type):
+        loss_dtype = torch.float32
+        dtype = torch.get_autocast_dtype(input.device.type)
+        input, linear_weight = input.to(dtype), linear_weight.to(dtype)
+        linear_bias = None if linear_bias is None else linear_bias.to(dtype)
+        target = target.to(dtype) if target.is_floating_point() else target
+    ignored = -100 if ignore_index is None else ignore_index
+    if not _in_chunks(
+        input, linear_weight, linear_bias, target, weight, reduction, ignore_index, label_smoothing
+    ):
+        return cross_entropy(
+            _logits(input, linear_weight, linear_bias, target, ignore_index),
+            target,
+            weight,
+            None,
+            ignored,
+            None,
+            reduction,
+            label_smoothing,
+            z_loss=z_loss,
+            softcap=softcap,
+            token_weight=token_weight,
+            num_items=num_items,
+            zero_if_empty=zero_if_empty,
+            return_lse=return_lse,
+            return_log_prob=return_log_prob,
+            return_entropy=return_entropy,
+        )
+    single = input.dim() == 1
+    if single:
+        input, target = input.unsqueeze(0), target.unsqueeze(0)
+        token_weight = None if token_weight is None else token_weight.unsqueeze(0)
+    of_input = (linear_weight.shape[0], input.dtype)
+    terms = terms_of(*of_input, target, 1, weight, ignored, label_smoothing)
+    terms = terms.with_options(z_loss, token_weight)
+    per_row = return_lse or return_log_prob or return_entropy
+    with torch.autocast(input.device.type, enabled=False):
+        if reduction != "none" and not per_row and not is_dynamo_compiling():
+            loss = _one_number(
+                input,
+                linear_weight,
+                linear_bias,
+                terms,
+                ignored,
+                softcap,
+                memory_budget,
+                divisor(terms.counts, reduction, num_items, zero_if_empty),
+            )
+            return loss.to(loss_dtype)
+        row = Statistics(
+            *LinearStatistics.apply(
+                input,
+                linear_weight,
+                linear_bias,
+                terms.classes,
+                terms.weights,
+                ignored,
+                softcap,
+                return_entropy,
+                memory_budget,
+            )
+        )
+        loss = loss_of_rows(terms, row, reduction, num_items, zero_if_empty, loss_dtype)
+        beside = asked_for(terms, row, return_lse, return_log_prob, return_entropy)
+    if single:
+        loss = loss.squeeze(0) if reduction == "none" else loss
+        beside = tuple(numbers.squeeze(0) for numbers in beside)
+    return (loss, *beside) if per_row else loss
+
+
+def _one_number(
+    input: Tensor,
+    linear_weight: Tensor,
+    linear_bias: Tensor | None,
+    terms: Terms,
+    ignore_index: int,
+    softcap: float,
+    memory_budget: int,
+    number: Tensor | None,
+) -> Tensor:
+    """The sum of the losses, divided by ``number``, with its gradients."""
+    factors = terms.factors
+    if terms.token_weight is not None:
+        factors = factors.times(terms.token_weight)
+    if number is not None:
+        number = number.to(factors.a.dtype)
+        factors = factors.times(torch.where(number == 0, 0.0, 1 / number))
+    needed = tuple(
+        torch.is_grad_enabled() and tensor is not None and tensor.requires_grad
+        for tensor in (input, linear_weight, linear_bias)
+    )
+    loss: Tensor = LinearLoss.apply(
+        input,
+        linear_weight,
+        linear_bias,
+        terms.classes,
+        terms.weights,
+        *factors,
+        ignore_index,
+        softcap,
+        memory_budget,
+        needed,
+    )[0]
+    # The mean of nothing is NaN, as torch's.
+    return loss if number is None else loss + 0.0 / number
+
+
+def _in_chunks(
+    input: Tensor,
+    linear_weight: Tensor,
+    linear_bias: Tensor | None,
+    target: Tensor,
+    weight: Tensor | None,
+    reduction: str,
+    ignore_index: int | None,
+    label_smoothing: float,
+) -> bool:
+    """The logits need not be in memory all at once; errors are for the functions that make them."""
+    parts = [input, linear_weight, *([] if linear_bias is None else [linear_bias])]
+    if not all(has_kernel(part) and part.dtype == input.dtype for part in parts):
+        return False
+    if linear_weight.dim() != 2 or input.dim() not in (1, 2) or 0 in linear_weight.shape:
+        return False
+    if input.shape[-1] != linear_weight.shape[1]:
+        return False
+    if linear_bias is not None and linear_bias.shape != linear_weight.shape[:1]:
+        return False
+    if target.is_floating_point() and (ignore_index is not None or target.requires_grad):
+        return False
+    if weight is not None and weight.requires_grad:
+        return False
+    if torch._C._are_functorch_transforms_active() or _has_tangent(parts):
+        return False
+    logits = torch.empty(
+        (*input.shape[:-1], linear_weight.shape[0]), dtype=input.dtype, device="meta"
+    )
+    return fits(logits, target, weight, reduction, label_smoothing)
+
+
+def _has_tangent(tensors: list[Tensor]) -> bool:
+    return any(torch.autograd.forward_ad.unpack_dual(t).tangent is not None for t in tensors)
+
+
+def _logits(
+    input: Tensor,
+    linear_weight: Tensor,
+    linear_bias: Tensor | None,
+    target: Tensor,
+    ignore_index: int | None,
+) -> Tensor:
+    """All of them, as torch's function makes them."""
+    classes, *outer = linear_weight.shape[:-1]
+    if linear_bias is not None and linear_bias.shape != linear_weight.shape[:-1]:
+        raise RuntimeError(
+            "linear_cross_entropy(): expected argument 'linear_bias' to have the shape "
+            f"{tuple(linear_weight.shape[:-1])}, but got {tuple(linear_bias.shape)}"
+        )
+    if outer and input.dim() == 1:
+        raise RuntimeError(
+            "linear_cross_entropy(): expected argument 'input' to have a batch, (N, features), for "
+            f"linear_weight of shape {tuple(linear_weight.shape)}, but got {tuple(input.shape)}"
+        )
+    flat = linear_weight.reshape(math.prod(outer, start=classes), linear_weight.shape[-1])
+    bias = None if linear_bias is None else linear_bias.reshape(-1)
+    logits = torch.nn.functional.linear(input, flat, bias)
+    logits = logits.reshape(*input.shape[:-1], classes, *outer)
+    if target.shape == logits.shape and target.is_floating_point() and ignore_index is not None:
+        raise RuntimeError(
+            "linear_cross_entropy(): expected argument 'ignore_index' to be None where 'target' "
+            f"holds probabilities, but got {ignore_index}"
+        )
+    return logits
