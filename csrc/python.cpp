@@ -19,6 +19,7 @@
 #include "ops/prelu_ops.h"
 #include "ops/random_ops.h"
 #include "ops/softmax_ops.h"
+#include "ops/statistics_ops.h"
 
 namespace activations_ext {
 namespace {
@@ -266,6 +267,20 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
   module.def("set_kernels", [](const pybind11::capsule& kernels) {
     cpu::set_kernels(kernels.get_pointer<const cpu::KernelTable>());
   });
+  // The logits, which are rows of classes along dimension 1, become their gradient. No Autograd and
+  // no version counter: of memory that nobody else has.
+  module.def("overwrite_with_gradient",
+             [](const at::Tensor& logits, const std::optional<at::Tensor>& target,
+                const std::optional<at::Tensor>& weight, int64_t ignore_index, double softcap,
+                const at::Tensor& maximum, const at::Tensor& log_sum,
+                const std::optional<at::Tensor>& grad_log_sum,
+                const std::optional<at::Tensor>& grad_target_logit,
+                const std::optional<at::Tensor>& grad_weighted_sum) {
+               pybind11::gil_scoped_release no_gil;
+               at::AutoDispatchBelowADInplaceOrView below;
+               overwrite_with_gradient(grad_log_sum, grad_target_logit, grad_weighted_sum, logits,
+                                       target, weight, ignore_index, softcap, maximum, log_sum);
+             });
   module.def("check_targets", [](const at::Tensor& on) {
     pybind11::gil_scoped_release no_gil;
     launch_on(on).check_targets(on);

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+import activations_ext._C as _C
 from activations_ext.functional.row_losses import Factors, RowGradients, Statistics
 
 _OPERATORS = torch.ops.activations_ext
@@ -33,7 +34,7 @@ class Linear(NamedTuple):
     @property
     def rows(self) -> int:
         """Of a chunk."""
-        each = 2 * self.weight.shape[0] * self.weight.element_size()
+        each = self.weight.shape[0] * self.weight.element_size()
         return max(1, self.budget // max(1, each))
 
     def chunks(self) -> Iterator[tuple[slice, Linear]]:
@@ -86,6 +87,24 @@ class Linear(NamedTuple):
         )
         return result
 
+    def consumed(self, logits: Tensor, row: Statistics, grads: RowGradients) -> Tensor:
+        """The same, over the logits where they are plain memory: half as much is needed."""
+        if type(logits) is not Tensor or logits.device.type not in _C.devices():
+            return self.grad_logits(logits, row, grads)
+        _C.overwrite_with_gradient(
+            logits,
+            self.classes,
+            self.weights,
+            self.ignore_index,
+            self.softcap,
+            row.maximum,
+            row.log_sum,
+            grads.log_sum,
+            grads.target_logit,
+            grads.weighted_sum,
+        )
+        return logits
+
 
 class Accumulated:
     """Gradients, chunk by chunk. The weight's and the bias' are summed in float32 at least: in 16
@@ -137,10 +156,11 @@ def chunked_gradients(
     of: Linear, grads: RowGradients, needed: tuple[bool, bool, bool]
 ) -> Gradients:
     total = Accumulated(of, needed)
-    for part, chunk in of.chunks():
+    for part, chunk in of._replace(budget=of.budget // 2).chunks():
         logits = chunk.logits()
         row = chunk.statistics(logits)
         total.add(part, chunk, chunk.grad_logits(logits, row, grads.of(part)))
+        del logits  # before the next are made
     return total.gradients()
 
 
@@ -216,7 +236,8 @@ class LinearLoss(torch.autograd.Function):
                 losses = torch.where(chunk.classes == ignore_index, 0.0, losses)
             total = total + losses.sum()
             if any(needed):
-                gradients.add(part, chunk, chunk.grad_logits(logits, row, of_rows.gradients(row)))
+                gradients.add(part, chunk, chunk.consumed(logits, row, of_rows.gradients(row)))
+            del logits  # before the next are made
         return (total, *gradients.gradients())
 
     @staticmethod
@@ -253,7 +274,8 @@ class LinearLoss(torch.autograd.Function):
         for part, chunk in of.chunks():
             logits = chunk.logits()
             row = chunk.statistics(logits)
-            total.add(part, chunk, chunk.grad_logits(logits, row, factors.of(part).gradients(row)))
+            total.add(part, chunk, chunk.consumed(logits, row, factors.of(part).gradients(row)))
+            del logits
         return (*total.gradients(), *[None] * 10)
 
 

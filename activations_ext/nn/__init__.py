@@ -59,14 +59,12 @@ from activations_ext.nn.smooth import (
 )
 
 __all__ = [
-    "CELU",
-    "ELU",
-    "GELU",
-    "SELU",
-    "SERLU",
     "BCEWithLogitsLoss",
+    "CELU",
     "CrossEntropyLoss",
+    "ELU",
     "Exp",
+    "GELU",
     "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
@@ -81,6 +79,8 @@ __all__ = [
     "RReLU",
     "ReLU",
     "ReLU6",
+    "SELU",
+    "SERLU",
     "ShiftDropout",
     "SiLU",
     "Sigmoid",

@@ -320,6 +320,15 @@ Tensor row_statistics_backward(const MaybeTensor& grad_log_sum,
                  dim, target, weight, ignore_index, softcap, maximum, log_sum, expected_logit);
 }
 
+void overwrite_with_gradient(const MaybeTensor& grad_log_sum, const MaybeTensor& grad_target_logit,
+                             const MaybeTensor& grad_weighted_sum, const Tensor& logits,
+                             const MaybeTensor& target, const MaybeTensor& weight,
+                             int64_t ignore_index, double softcap, const Tensor& maximum,
+                             const Tensor& log_sum) {
+  kernel_gradient(grad_log_sum, grad_target_logit, grad_weighted_sum, {}, logits, /*dim=*/1, target,
+                  weight, ignore_index, softcap, maximum, log_sum, {}, /*overwrite=*/true);
+}
+
 TORCH_LIBRARY_FRAGMENT(activations_ext, library) {
   const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag};
   library.def(
