@@ -32,7 +32,10 @@ from helpers import (
 WITHOUT_ROW = {"prelu", "rrelu", "shift_dropout", "softmax", "softmin", "log_softmax", "logsumexp"}
 
 # Of (input, target), or of images: test_cross_entropy.py, test_losses.py and test_softmax.py.
-ELSEWHERE = {"cross_entropy", "CrossEntropyLoss", "nll_loss", "NLLLoss", "Softmax2d"}
+ELSEWHERE = {
+    *("cross_entropy", "CrossEntropyLoss", "linear_cross_entropy", "LinearCrossEntropyLoss"),
+    *("nll_loss", "NLLLoss", "Softmax2d"),
+}
 ELSEWHERE |= {"binary_cross_entropy_with_logits", "BCEWithLogitsLoss"}
 FUNCTIONS = [name for name in F.__all__ if callable(getattr(F, name)) and name not in ELSEWHERE]
 MODULES = [n for n in nn.__all__ if n not in {*ELSEWHERE, "functional"}]

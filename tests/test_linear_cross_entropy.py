@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.testing._internal.common_methods_invocations import op_db
 
 from activations_ext import functional as F
 from activations_ext import nn
 
 ROWS, FEATURES, CLASSES = 7, 5, 11
+OPS = [op for op in op_db if op.name == "nn.functional.linear_cross_entropy"]
 BUDGETS = [1, 3 * CLASSES * 8, 2**28]
 """A row in a chunk, three, and all of them."""
 
@@ -314,3 +316,31 @@ def test_module() -> None:
     torch.testing.assert_close(capped(hidden, target), F.cross_entropy(logits, target, softcap=2.0))
     with pytest.raises(TypeError, match="but got \\['cap'\\]"):
         nn.LinearCrossEntropyLoss(FEATURES, CLASSES, cap=2.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+def test_torchs_own_samples(dtype: torch.dtype) -> None:
+    eps = torch.finfo(dtype).eps
+    count = 0
+    for s in (s for op in OPS for s in op.sample_inputs("cpu", dtype, requires_grad=True)):
+        weight, target = s.args
+        results = []
+        for function in (F.linear_cross_entropy, torch.nn.functional.linear_cross_entropy):
+            loss = function(s.input, weight, target, **s.kwargs)
+            wanted = [t for t in (s.input, weight) if t.requires_grad]
+            results.append((loss, *torch.autograd.grad(loss.sum(), wanted)))
+        for mine, theirs in zip(*results, strict=True):
+            assert mine.dtype == theirs.dtype
+            torch.testing.assert_close(mine, theirs, rtol=20 * eps, atol=20 * eps, equal_nan=True)
+        count += 1
+    assert count > 10
+
+
+def test_what_torch_refuses_is_refused() -> None:
+    count = 0
+    for error in (error for op in OPS for error in op.error_inputs("cpu")):
+        s = error.sample_input
+        with pytest.raises(error.error_type):
+            F.linear_cross_entropy(s.input, *s.args, **s.kwargs)
+        count += 1
+    assert count > 0

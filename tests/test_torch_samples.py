@@ -19,9 +19,9 @@ from helpers import DTYPES, sample, ulp_errors
 
 # Of rows and losses, with tests of their own, which use these samples too.
 ROWS = {"softmax", "softmin", "log_softmax", "cross_entropy", "nll_loss"}
-ROWS |= {"binary_cross_entropy_with_logits"}
+ROWS |= {"binary_cross_entropy_with_logits", "linear_cross_entropy"}
 ROW_MODULES = {"Softmax", "Softmin", "LogSoftmax", "Softmax2d", "CrossEntropyLoss", "NLLLoss"}
-ROW_MODULES |= {"BCEWithLogitsLoss"}
+ROW_MODULES |= {"BCEWithLogitsLoss", "LinearCrossEntropyLoss"}
 
 OPS = {op.name: op for op in op_db if op.variant_test_name == ""}
 FUNCTIONS: dict[str, tuple[Any, Callable[..., Tensor]]] = {}

@@ -245,6 +245,12 @@ def _logits(
     ignore_index: int | None,
 ) -> Tensor:
     """All of them, as torch's function makes them."""
+    if input.dim() not in (1, 2) or linear_weight.dim() < 2:
+        raise RuntimeError(
+            "linear_cross_entropy(): expected arguments 'input' to have 1 or 2 dimensions and "
+            f"'linear_weight' 2 or more, but got shapes {tuple(input.shape)} and "
+            f"{tuple(linear_weight.shape)}"
+        )
     classes, *outer = linear_weight.shape[:-1]
     if linear_bias is not None and linear_bias.shape != linear_weight.shape[:-1]:
         raise RuntimeError(

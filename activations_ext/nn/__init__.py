@@ -59,12 +59,14 @@ from activations_ext.nn.smooth import (
 )
 
 __all__ = [
-    "BCEWithLogitsLoss",
     "CELU",
-    "CrossEntropyLoss",
     "ELU",
-    "Exp",
     "GELU",
+    "SELU",
+    "SERLU",
+    "BCEWithLogitsLoss",
+    "CrossEntropyLoss",
+    "Exp",
     "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
@@ -79,8 +81,6 @@ __all__ = [
     "RReLU",
     "ReLU",
     "ReLU6",
-    "SELU",
-    "SERLU",
     "ShiftDropout",
     "SiLU",
     "Sigmoid",
