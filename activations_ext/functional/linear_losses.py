@@ -23,7 +23,7 @@ from activations_ext.functional.row_losses import (
 )
 
 MEMORY_BUDGET = 2**28
-"""Bytes for a chunk of logits and its gradient: large enough for the matrix products to be at full
+"""Bytes for a chunk of logits: large enough for the matrix products to be at full
 speed, small beside the weight of a large vocabulary."""
 
 
@@ -74,8 +74,9 @@ def linear_cross_entropy(
         label_smoothing: ε, as ``cross_entropy``'s.
         options: torch's, for its own chunks; None is what torch takes by default. Looked at by
             nobody here: ``memory_budget`` says what a chunk may take.
-        memory_budget: bytes that a chunk of logits and its gradient may take together; one row at
-            least is done at a time.
+        memory_budget: bytes that a chunk of logits may take, which its gradient overwrites; twice
+            as many in a compiled graph, and with ``return_entropy`` in backward. One row at least
+            is done at a time.
         z_loss, softcap, token_weight, num_items, zero_if_empty, return_lse, return_log_prob,
         return_entropy: as ``cross_entropy``'s.
 

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 
 import activations_ext._C as _C
 from activations_ext.functional.row_losses import Factors, RowGradients, Statistics
@@ -29,7 +30,7 @@ class Linear(NamedTuple):
     softcap: float
     expected: bool
     budget: int
-    """Bytes that the logits and their gradient may take at once."""
+    """Bytes that the logits of a chunk may take; what consumes them writes over them."""
 
     @property
     def rows(self) -> int:
@@ -89,7 +90,7 @@ class Linear(NamedTuple):
 
     def consumed(self, logits: Tensor, row: Statistics, grads: RowGradients) -> Tensor:
         """The same, over the logits where they are plain memory: half as much is needed."""
-        if type(logits) is not Tensor or logits.device.type not in _C.devices():
+        if is_dynamo_compiling() or grads.expected_logit is not None or not _is_plain(logits):
             return self.grad_logits(logits, row, grads)
         _C.overwrite_with_gradient(
             logits,
@@ -106,13 +107,17 @@ class Linear(NamedTuple):
         return logits
 
 
+def _is_plain(tensor: Tensor) -> bool:
+    return type(tensor) is Tensor and tensor.device.type in _C.devices()
+
+
 class Accumulated:
     """Gradients, chunk by chunk. The weight's and the bias' are summed in float32 at least: in 16
     bits a sum of many chunks would lose what each adds."""
 
     def __init__(self, of: Linear, needed: tuple[bool, bool, bool]) -> None:
         wide = torch.float64 if of.weight.dtype == torch.float64 else torch.float32
-        self.of, self.needed = of, needed
+        self.of = of
         self.hidden = torch.empty_like(of.hidden) if needed[0] else None
         self.weight = (
             torch.zeros(of.weight.shape, dtype=wide, device=of.weight.device) if needed[1] else None
@@ -153,13 +158,16 @@ def differentiable_gradients(of: Linear, grads: RowGradients) -> Gradients:
 
 
 def chunked_gradients(
-    of: Linear, grads: RowGradients, needed: tuple[bool, bool, bool]
+    of: Linear,
+    grads_of: Callable[[slice, Statistics], RowGradients],
+    needed: tuple[bool, bool, bool],
 ) -> Gradients:
+    """``grads_of`` gives the gradients by the statistics of some rows, of these."""
     total = Accumulated(of, needed)
-    for part, chunk in of._replace(budget=of.budget // 2).chunks():
+    for part, chunk in of.chunks():
         logits = chunk.logits()
         row = chunk.statistics(logits)
-        total.add(part, chunk, chunk.grad_logits(logits, row, grads.of(part)))
+        total.add(part, chunk, chunk.consumed(logits, row, grads_of(part, row)))
         del logits  # before the next are made
     return total.gradients()
 
@@ -198,7 +206,8 @@ class LinearStatistics(torch.autograd.Function):
         by_row = RowGradients(*grads[1:])
         if torch.is_grad_enabled():
             return (*_only(differentiable_gradients(of, by_row), ctx), *[None] * 6)
-        return (*chunked_gradients(of, by_row, ctx.needs_input_grad[:3]), *[None] * 6)
+        made = chunked_gradients(of, lambda part, _: by_row.of(part), ctx.needs_input_grad[:3])
+        return (*made, *[None] * 6)
 
 
 class LinearLoss(torch.autograd.Function):
@@ -270,13 +279,10 @@ class LinearLoss(torch.autograd.Function):
             logits = of.logits()
             grads = factors.gradients(of.statistics(logits))
             return (*_only(differentiable_gradients(of, grads), ctx), *[None] * 10)
-        total = Accumulated(of, ctx.needs_input_grad[:3])
-        for part, chunk in of.chunks():
-            logits = chunk.logits()
-            row = chunk.statistics(logits)
-            total.add(part, chunk, chunk.consumed(logits, row, factors.of(part).gradients(row)))
-            del logits
-        return (*total.gradients(), *[None] * 10)
+        again = chunked_gradients(
+            of, lambda part, row: factors.of(part).gradients(row), ctx.needs_input_grad[:3]
+        )
+        return (*again, *[None] * 10)
 
 
 def _only(gradients: Gradients, ctx: Any) -> Gradients:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -78,7 +78,13 @@ class BCEWithLogitsLoss(torch.nn.BCEWithLogitsLoss):
         )
 
 
-class LinearCrossEntropyLoss(torch.nn.LinearCrossEntropyLoss):
+if TYPE_CHECKING:
+    TorchsLinearCrossEntropyLoss = torch.nn.LinearCrossEntropyLoss
+else:  # before torch 2.13 there is none, and the rest of the package is still to be imported
+    TorchsLinearCrossEntropyLoss = getattr(torch.nn, "LinearCrossEntropyLoss", torch.nn.Module)
+
+
+class LinearCrossEntropyLoss(TorchsLinearCrossEntropyLoss):
     """The cross-entropy of a linear map of hidden states, whose logits are never in memory all at
     once: see ``activations_ext.functional.linear_cross_entropy``.
 
@@ -89,7 +95,7 @@ class LinearCrossEntropyLoss(torch.nn.LinearCrossEntropyLoss):
     """
 
     def __init__(self, in_features: int, num_classes: int, **arguments: Any) -> None:
-        own = inspect.signature(torch.nn.LinearCrossEntropyLoss).parameters.keys()
+        own = inspect.signature(TorchsLinearCrossEntropyLoss).parameters.keys()
         more = {name: arguments.pop(name) for name in arguments.keys() - own}
         super().__init__(in_features, num_classes, **arguments)
         unknown = more.keys() - inspect.signature(F.linear_cross_entropy).parameters.keys()
