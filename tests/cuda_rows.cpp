@@ -11,24 +11,11 @@
 #include "cpu/softmax_rows.h"
 #include "cpu/statistics_rows.h"
 #include "cuda/row_kernels.cu"
-#include "cuda_arrays.h"
+#include "cuda_against_cpu.h"
 
 using namespace activations_ext;
 
 namespace {
-
-template <class S>
-struct OnCpu {
-  using type = S;
-};
-template <>
-struct OnCpu<cuda::BFloat16> {
-  using type = cpu::BFloat16;
-};
-template <>
-struct OnCpu<cuda::Half> {
-  using type = cpu::Half;
-};
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr int64_t kIgnored = -100;

@@ -9,25 +9,11 @@
 #include "cpu/pointwise_sweep.h"
 #include "cpu/random_sweep.h"
 #include "cuda/pointwise_kernels.cu"
-#include "cuda_arrays.h"
+#include "cuda_against_cpu.h"
 
 using namespace activations_ext;
 
 namespace {
-
-// The CPU has names of its own for what is in memory.
-template <class S>
-struct OnCpu {
-  using type = S;
-};
-template <>
-struct OnCpu<cuda::BFloat16> {
-  using type = cpu::BFloat16;
-};
-template <>
-struct OnCpu<cuda::Half> {
-  using type = cpu::Half;
-};
 
 // Parameters that suit all: 0.5, 1.5.
 template <class A>

@@ -111,20 +111,16 @@ Tensor meta_shift_dropout(const Tensor& input, const Tensor& seed, double p, dou
   return at::empty_like(input);
 }
 
-Tensor& no_rrelu_(Tensor& input, const Tensor&, double, double) {
-  fail_no_kernel("rrelu", "input", input);
+template <class A>
+Tensor& no_in_place(Tensor& input, const Tensor&, double, double) {
+  fail_no_kernel(A::kName, "input", input);
 }
-Tensor& no_shift_dropout_(Tensor& input, const Tensor&, double, double) {
-  fail_no_kernel("shift_dropout", "input", input);
-}
-Tensor no_rrelu(const Tensor& input, const Tensor&, double, double) {
-  fail_no_kernel("rrelu", "input", input);
+template <class A>
+Tensor no_forward(const Tensor& input, const Tensor&, double, double) {
+  fail_no_kernel(A::kName, "input", input);
 }
 Tensor no_rrelu_backward(const Tensor& grad_output, const Tensor&, const Tensor&, double, double) {
   fail_no_kernel("rrelu", "grad_output", grad_output);
-}
-Tensor no_shift_dropout(const Tensor& input, const Tensor&, double, double) {
-  fail_no_kernel("shift_dropout", "input", input);
 }
 
 // --- Autograd -----------------------------------------------------------------------------------
@@ -367,11 +363,11 @@ TORCH_LIBRARY_IMPL(activations_ext, Meta, library) {
 }
 
 TORCH_LIBRARY_IMPL(activations_ext, CompositeExplicitAutograd, library) {
-  library.impl("rrelu_with_seed_", &no_rrelu_);
-  library.impl("shift_dropout_with_seed_", &no_shift_dropout_);
-  library.impl("rrelu_with_seed", &no_rrelu);
+  library.impl("rrelu_with_seed_", &no_in_place<RReLU>);
+  library.impl("shift_dropout_with_seed_", &no_in_place<ShiftDropout>);
+  library.impl("rrelu_with_seed", &no_forward<RReLU>);
   library.impl("rrelu_with_seed_backward", &no_rrelu_backward);
-  library.impl("shift_dropout_with_seed", &no_shift_dropout);
+  library.impl("shift_dropout_with_seed", &no_forward<ShiftDropout>);
 }
 
 TORCH_LIBRARY_IMPL(activations_ext, Autograd, library) {
