@@ -70,7 +70,10 @@ def prepare_scriptable(module: torch.nn.Module) -> torch.nn.Module:
 def script_as_torchs(functions: Iterable[Callable[..., Any]]) -> None:
     """Show torch.jit.script torch's functions, or formulas of what torch lacks, in their place."""
     for function in functions:
-        own = torchs(function.__name__)
+        try:
+            own = torchs(function.__name__)
+        except AttributeError:  # torch before 2.13 has no linear_cross_entropy
+            continue
         builtin = torch.jit._builtins._find_builtin(own)
         if builtin is not None:  # "aten::gelu", which has no source to compile
             torch.jit._builtins._register_builtin(function, builtin)
