@@ -1,4 +1,5 @@
 # make demo   train a small network with these kernels and with torch's, then a short benchmark
+# make language-model  a small transformer on Shakespeare: memory and time with and without logits
 # make test   the whole test suite
 # make bench  the full benchmarks and the table of accuracy, into benchmarks/results/
 # make cuda-build  compile, link and import the CUDA part with PyPI's torch; needs nvcc, but no GPU
@@ -22,11 +23,14 @@ BIN := $(VENV)/bin
 SOURCES := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cuh' -o -name '*.cu')
 CXX_OR_DEFAULT := $(if $(filter default undefined,$(origin CXX)),c++,$(CXX))
 
-.PHONY: demo test bench cuda-build cuda-check lint tools build clean distclean
+.PHONY: demo language-model test bench cuda-build cuda-check lint tools build clean distclean
 
 demo: build
 	$(BIN)/python examples/train_images.py --plot build/demo/losses.png $(if $(DATA),--data "$(DATA)")
 	$(BIN)/python -m benchmarks.speed --short
+
+language-model: build
+	$(BIN)/python examples/language_model.py --plot build/language_model/losses.png
 
 test: build
 	$(BIN)/python -m pytest $(PYTEST)
