@@ -7,6 +7,7 @@
 
 #include <utility>
 
+#include "mixture_job.h"
 #include "registry.h"
 
 namespace activations_ext {
@@ -58,6 +59,17 @@ struct BinaryOperands {
   at::Tensor logits, target, pos_weight, weight;
 };
 
+// N mixtures of C Gaussians in D dimensions, all of one dtype: logits (N, C), mean and scale
+// (N, C, D), target (N, D). See losses/mixture.h.
+struct MixtureTensors {
+  at::Tensor logits, mean, scale, target;
+  ScaleBy scale_by;
+  double floor;
+};
+struct MixtureGradientTensors {
+  at::Tensor logits, mean, scale;
+};
+
 class Launchers {
  public:
   // out = op(a) or op(a, b); `b` is undefined for one input. All have the same shape and dtype;
@@ -93,6 +105,11 @@ class Launchers {
                                              const RowStatisticsTensors& row,
                                              const RowStatisticsTensors& grad,
                                              bool overwrite) const = 0;
+
+  // A number for each mixture, of the dtype that computes, which grad_nll has too.
+  virtual at::Tensor mixture_nll(const MixtureTensors& of) const = 0;
+  virtual MixtureGradientTensors mixture_gradient(const at::Tensor& grad_nll,
+                                                  const MixtureTensors& of) const = 0;
 
   // Waits until it is known whether the targets of all rows so far were classes; raises IndexError
   // if not. Where nothing has to be waited for it is known already.

@@ -27,6 +27,7 @@ from activations_ext.functional.distributions import log_softmax, logsumexp, sof
 from activations_ext.functional.dropouts import SERLU_MINIMUM, shift_dropout
 from activations_ext.functional.linear_losses import linear_cross_entropy
 from activations_ext.functional.losses import cross_entropy, nll_loss
+from activations_ext.functional.mixtures import gaussian_mixture_nll_loss
 from activations_ext.functional.rectified import (  # type: ignore[assignment]
     celu,
     celu_,
@@ -78,6 +79,7 @@ __all__ = [
     "elu",
     "elu_",
     "exp",
+    "gaussian_mixture_nll_loss",
     "gelu",
     "gelu_tanh",
     "hardshrink",

@@ -1,6 +1,7 @@
 // All kernels of one number type.
 #pragma once
 
+#include "mixture_rows.h"
 #include "pointwise_sweep.h"
 #include "prelu_sweep.h"
 #include "random_sweep.h"
@@ -19,6 +20,7 @@ void fill_table(KernelTable& table, Number number) {
   fill_table<LogSoftmax, S>(table.log_softmax, number);
   fill_table<S>(table.statistics, number);
   fill_table<S>(table.binary_cross_entropy, number);
+  fill_table<S>(table.mixture, number);
 }
 
 }  // namespace activations_ext::cpu

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "../mixture_job.h"
 #include "../registry.h"
 #include "../row_job.h"
 
@@ -61,6 +62,13 @@ struct BinaryCrossEntropyKernels {
   void (*gradient)(char* const* data, const int64_t* strides, int64_t count, double scale);
 };
 
+// Of rows [begin, end); see mixture_rows.h.
+struct MixtureKernels {
+  void (*forward)(const MixtureRows& job, void* nll, int64_t begin, int64_t end);
+  void (*backward)(const MixtureRows& job, const MixtureGradient& gradient, int64_t begin,
+                   int64_t end);
+};
+
 struct KernelTable {
   PointwiseKernel pointwise[Activations::kSize][kNumbers][kPasses];  // nullptr: no such formula
   PReLUKernels prelu[kNumbers];
@@ -68,6 +76,7 @@ struct KernelTable {
   SoftmaxKernels softmax[kNumbers], log_softmax[kNumbers];
   StatisticsKernels statistics[kNumbers];
   BinaryCrossEntropyKernels binary_cross_entropy[kNumbers];
+  MixtureKernels mixture[kNumbers];
 };
 
 // The name under which a kernel module passes its table through Python.

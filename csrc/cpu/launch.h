@@ -35,6 +35,9 @@ class CpuLaunchers final : public Launchers {
                                      const RowStatisticsTensors& grad,
                                      bool overwrite) const override;
 
+  at::Tensor mixture_nll(const MixtureTensors& of) const override;
+  MixtureGradientTensors mixture_gradient(const at::Tensor& grad_nll,
+                                          const MixtureTensors& of) const override;
   void check_targets(const at::Tensor&) const override {}
 
   at::Tensor binary_losses(const BinaryOperands& of) const override;

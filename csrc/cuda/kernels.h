@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "../channel_shape.h"
+#include "../mixture_job.h"
 #include "../registry.h"
 #include "../row_job.h"
 
@@ -67,5 +68,13 @@ struct RowKernelTable {
 };
 
 const RowKernelTable& row_kernels();
+
+// See mixture_rows.cuh.
+struct MixtureKernels {
+  void (*forward)(const MixtureRows& job, void* nll, cudaStream_t stream);
+  void (*backward)(const MixtureRows& job, const MixtureGradient& gradient, cudaStream_t stream);
+};
+
+const MixtureKernels& mixture_kernels(Number number);
 
 }  // namespace activations_ext::cuda

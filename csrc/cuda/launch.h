@@ -33,6 +33,9 @@ class CudaLaunchers final : public Launchers {
   at::Tensor row_statistics_gradient(const RowsOfLogits& rows, const RowStatisticsTensors& row,
                                      const RowStatisticsTensors& grad,
                                      bool overwrite) const override;
+  at::Tensor mixture_nll(const MixtureTensors& of) const override;
+  MixtureGradientTensors mixture_gradient(const at::Tensor& grad_nll,
+                                          const MixtureTensors& of) const override;
   void check_targets(const at::Tensor& on) const override;
 };
 

@@ -1,0 +1,161 @@
+"""The loss of mixture density networks: outputs that are a whole distribution of the target."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+from torch.compiler import is_dynamo_compiling
+
+from activations_ext._call import DTYPES, overridable
+
+# In the order of ScaleBy in csrc/mixture_job.h.
+SCALES = ("exp", "softplus", "elu", "identity")
+
+
+@overridable
+def gaussian_mixture_nll_loss(
+    logits: Tensor,
+    mean: Tensor,
+    scale: Tensor,
+    target: Tensor,
+    *,
+    scale_by: str = "identity",
+    floor: float = 0.0,
+    reduction: str = "mean",
+    validate_args: bool | None = None,
+) -> Tensor:
+    """Minus the log-density of each target under a mixture of C Gaussians in D dimensions,
+
+    ``−log Σ_c φ_c Π_d N(y_d; μ_cd, σ_cd)`` with ``φ = softmax(logits)``, ``σ = f(scale) + floor``.
+
+    Finite where the densities themselves underflow, for weights of exactly 0 too (logits of −∞).
+    One look at the arguments forward, one look and one write backward; 16-bit numbers are computed
+    in float32. σ is never taken to be less than the smallest normal number, and an exponential not
+    to be more than e⁸⁸ (float64: e⁷⁰⁹). NaN stays NaN. Differentiable any number of times, also
+    in forward mode and under ``torch.func`` and ``torch.compile``.
+    (Bishop 1994, Mixture density networks.)
+
+    Args:
+        logits: unnormalised log-weights, of shape (\\*, C).
+        mean: of shape (\\*, C, D).
+        scale: of shape (\\*, C, D): standard deviations, or what ``scale_by`` makes them of.
+        target: of shape (\\*, D). The shapes (\\*) may differ, and are broadcast.
+        scale_by: f, one of ``"exp"``, ``"softplus"``, ``"elu"`` (which is ELU + 1) and
+            ``"identity"``.
+        floor: what is added to every standard deviation, so that no component can collapse onto a
+            single target.
+        reduction: ``"none"``, ``"mean"`` or ``"sum"``.
+        validate_args: look for standard deviations that are not positive and for NaN targets. None:
+            on the CPU, where nothing has to wait for it, and outside of ``torch.compile`` and
+            ``torch.func``.
+
+    Returns:
+        A number, or with ``"none"`` one for each target, of shape (\\*).
+
+    Raises:
+        ValueError: shapes that do not fit, no such ``scale_by`` or ``reduction``, a negative
+            ``floor``, a standard deviation that is not positive, or a target that is NaN.
+        NotImplementedError: tensors of integers.
+    """
+    _check(logits, mean, scale, target, scale_by, floor, reduction)
+    if _validates(mean) if validate_args is None else validate_args:
+        _check_numbers(scale, target, scale_by, floor)
+    dtype = functools.reduce(torch.promote_types, (t.dtype for t in (mean, scale, logits, target)))
+    components, dimensions = mean.shape[-2:]
+    batch = torch.broadcast_shapes(
+        logits.shape[:-1], mean.shape[:-2], scale.shape[:-2], target.shape[:-1]
+    )
+    rows = (
+        part.to(dtype).expand(*batch, *shape).reshape(-1, *shape)
+        for part, shape in (
+            (logits, (components,)),
+            (mean, (components, dimensions)),
+            (scale, (components, dimensions)),
+            (target, (dimensions,)),
+        )
+    )
+    with torch.autocast(mean.device.type, enabled=False):
+        losses: Tensor = torch.ops.activations_ext.mixture_nll(
+            *rows, SCALES.index(scale_by), float(floor)
+        )
+        if reduction == "none":
+            return losses.to(dtype).reshape(batch)
+        return (losses.mean() if reduction == "mean" else losses.sum()).to(dtype)
+
+
+def _check(
+    logits: Tensor,
+    mean: Tensor,
+    scale: Tensor,
+    target: Tensor,
+    scale_by: str,
+    floor: float,
+    reduction: str,
+) -> None:
+    def fail(argument: str, expected: str, got: object) -> None:
+        raise ValueError(
+            f"gaussian_mixture_nll_loss(): expected argument '{argument}' to {expected}, "
+            f"but got {got}"
+        )
+
+    for argument, value, choices in (
+        ("scale_by", scale_by, SCALES),
+        ("reduction", reduction, ("none", "mean", "sum")),
+    ):
+        if value not in choices:
+            fail(argument, f"be one of {', '.join(choices)}", repr(value))
+    if not floor >= 0:
+        fail("floor", "be at least 0", floor)
+    if mean.dim() < 2 or 0 in mean.shape[-2:]:
+        fail("mean", "have the shape (*, components, dimensions), neither 0", tuple(mean.shape))
+    components, dimensions = mean.shape[-2:]
+    for argument, tensor, trailing in (
+        ("logits", logits, (components,)),
+        ("scale", scale, (components, dimensions)),
+        ("target", target, (dimensions,)),
+    ):
+        if tensor.shape[-len(trailing) :] != trailing:
+            fail(argument, f"end in the sizes {trailing}, as 'mean' does", tuple(tensor.shape))
+    for argument, tensor in (
+        ("logits", logits),
+        ("mean", mean),
+        ("scale", scale),
+        ("target", target),
+    ):
+        if tensor.dtype not in DTYPES:
+            raise NotImplementedError(
+                f"gaussian_mixture_nll_loss(): expected argument '{argument}' to be a tensor of "
+                f"float32, float64, bfloat16 or float16, but got {tensor.dtype}"
+            )
+        if tensor.device != mean.device:
+            raise RuntimeError(
+                f"gaussian_mixture_nll_loss(): expected argument '{argument}' to be on the device "
+                f"of 'mean', {mean.device}, but got {tensor.device}"
+            )
+
+
+def _validates(mean: Tensor) -> bool:
+    return (
+        mean.device.type == "cpu"
+        and not is_dynamo_compiling()
+        and not torch._C._are_functorch_transforms_active()
+    )
+
+
+def _check_numbers(scale: Tensor, target: Tensor, scale_by: str, floor: float) -> None:
+    """By minima, which are NaN where a number is: one look, and nothing written."""
+    if scale_by == "identity" and scale.numel() > 0:
+        least = scale.detach().amin().item() + floor
+        if not least > 0:
+            raise ValueError(
+                "gaussian_mixture_nll_loss(): expected argument 'scale' to have positive standard "
+                f"deviations, but got {least}"
+            )
+    if target.numel() > 0 and target.detach().amin().isnan():
+        place = tuple(target.isnan().nonzero()[0].tolist())
+        raise ValueError(
+            "gaussian_mixture_nll_loss(): expected argument 'target' to have numbers, but got NaN "
+            f"at position {place}"
+        )

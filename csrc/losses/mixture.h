@@ -1,0 +1,105 @@
+// The negative log-likelihood of a target y under a mixture of Gaussians (Bishop 1994, Mixture
+// density networks), with weights φ = softmax(logits) and standard deviations σ = f(scale) + floor:
+//
+//   −log Σ_c φ_c·Π_d N(y_d; μ_cd, σ_cd) = lse(logits) − lse(logits + s) + D/2·log 2π,
+//   s_c = Σ_d (−½z² − log σ),  z = (y − μ)/σ
+//
+// and its gradient by the responsibilities r = softmax(logits + s): φ − r of the logits, −r·z/σ of
+// a mean, r·(1 − z²)·σ'/σ of a scale.
+#pragma once
+
+#include "../activations/softplus.h"
+#include "../mixture_job.h"
+
+namespace activations_ext {
+
+template <class T>
+constexpr bool kIsDouble = std::is_same_v<typename NumberOf<T>::type, double>;
+
+// f, and f' of the input and the result. The exponentials are cut off where they would overflow.
+struct ExpScale {
+  template <class T>
+  static constexpr T value(T x) {
+    return exp(at_most(x, kIsDouble<T> ? 709.0 : 88.0));
+  }
+  template <class T>
+  static constexpr T slope(T, T y) {
+    return y;
+  }
+};
+struct SoftplusScale {
+  template <class T>
+  static constexpr T value(T x) {
+    return log1p_exp(x);
+  }
+  template <class T>
+  static constexpr T slope(T x, T) {
+    return logistic(x);
+  }
+};
+// ELU + 1
+struct EluScale {
+  template <class T>
+  static constexpr T value(T x) {
+    return where(x > T(0.0), x + T(1.0), exp(at_most(x, 0.0)));
+  }
+  template <class T>
+  static constexpr T slope(T x, T y) {
+    return where(x > T(0.0), T(1.0), y);
+  }
+};
+struct IdentityScale {
+  template <class T>
+  static constexpr T value(T x) {
+    return x;
+  }
+  template <class T>
+  static constexpr T slope(T, T) {
+    return T(1.0);
+  }
+};
+
+// run(f)
+template <class Run>
+void with_scale(ScaleBy scale_by, Run run) {
+  switch (scale_by) {
+    case ScaleBy::kExp:
+      return run(ExpScale());
+    case ScaleBy::kSoftplus:
+      return run(SoftplusScale());
+    case ScaleBy::kElu:
+      return run(EluScale());
+    case ScaleBy::kIdentity:
+      return run(IdentityScale());
+  }
+}
+
+// A target's distance from the mean of a component, in one dimension. No scale is smaller than the
+// smallest normal number, so that nothing is 0·∞.
+template <class T>
+struct Deviation {
+  T z, inverse, log_scale, log_slope;  // 1/σ, log σ, σ'/σ
+
+  template <class F>
+  static constexpr Deviation of(F, T target, T mean, T scale, T floor) {
+    const T y = F::value(scale);
+    const T sigma = at_least(y + floor, kIsDouble<T> ? 0x1p-1022 : 0x1p-126);
+    const T inverse = T(1.0) / sigma;
+    return {(target - mean) * inverse, inverse, log(sigma), F::slope(scale, y) * inverse};
+  }
+  constexpr T log_density() const { return madd(T(-0.5) * z, z, -log_scale); }
+  // of the component's negative log-likelihood
+  constexpr T mean_slope() const { return -(z * inverse); }
+  constexpr T scale_slope() const { return (T(1.0) - z * z) * log_slope; }
+};
+
+// D/2·log 2π
+constexpr double normalizer(int64_t dimensions) { return 0.918938533204672742 * dimensions; }
+
+// share·slope, where a component without a share has no part even at infinite slopes.
+template <class T>
+constexpr T shared(T share, T slope) {
+  return where(share == T(0.0), T(0.0), share * slope);
+}
+
+}  // namespace activations_ext
