@@ -5,10 +5,19 @@
 """
 
 from activations_ext import _build  # noqa: F401, I001 — before everything that is compiled
-from activations_ext import compiled, export, functional, nn
+from activations_ext import compiled, export, functional, likelihood, nn
 from activations_ext._kernels import cpu_capability, empty_cache
 
 # A literal, which setuptools can read without importing what it is about to build.
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "compiled", "cpu_capability", "empty_cache", "export", "functional", "nn"]
+__all__ = [
+    "__version__",
+    "compiled",
+    "cpu_capability",
+    "empty_cache",
+    "export",
+    "functional",
+    "likelihood",
+    "nn",
+]

@@ -31,14 +31,14 @@ from helpers import (
 
 WITHOUT_ROW = {"prelu", "rrelu", "shift_dropout", "softmax", "softmin", "log_softmax", "logsumexp"}
 
-# Of (input, target), or of images: test_cross_entropy.py, test_losses.py, test_softmax.py and
-# test_mixture.py.
+# Of (input, target), or of images: test_cross_entropy.py, test_losses.py, test_softmax.py,
+# test_mixture.py and test_likelihood.py.
 ELSEWHERE = {
     *("cross_entropy", "CrossEntropyLoss", "linear_cross_entropy", "LinearCrossEntropyLoss"),
     *("nll_loss", "NLLLoss", "Softmax2d"),
 }
 ELSEWHERE |= {"binary_cross_entropy_with_logits", "BCEWithLogitsLoss"}
-ELSEWHERE |= {"gaussian_mixture_nll_loss"}
+ELSEWHERE |= {"gaussian_mixture_nll_loss", "MixtureDensityHead"}
 FUNCTIONS = [name for name in F.__all__ if callable(getattr(F, name)) and name not in ELSEWHERE]
 MODULES = [n for n in nn.__all__ if n not in {*ELSEWHERE, "functional"}]
 TORCHS_FUNCTIONS = [name for name in FUNCTIONS if hasattr(torch.nn.functional, name)]

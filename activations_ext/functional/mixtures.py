@@ -60,7 +60,7 @@ def gaussian_mixture_nll_loss(
         NotImplementedError: tensors of integers.
     """
     _check(logits, mean, scale, target, scale_by, floor, reduction)
-    if _validates(mean) if validate_args is None else validate_args:
+    if validates(mean) if validate_args is None else validate_args:
         _check_numbers(scale, target, scale_by, floor)
     dtype = functools.reduce(torch.promote_types, (t.dtype for t in (mean, scale, logits, target)))
     components, dimensions = mean.shape[-2:]
@@ -136,9 +136,10 @@ def _check(
             )
 
 
-def _validates(mean: Tensor) -> bool:
+def validates(tensor: Tensor) -> bool:
+    """Its numbers can be looked at: nothing has to wait, and they are numbers already."""
     return (
-        mean.device.type == "cpu"
+        tensor.device.type == "cpu"
         and not is_dynamo_compiling()
         and not torch._C._are_functorch_transforms_active()
     )
@@ -153,9 +154,13 @@ def _check_numbers(scale: Tensor, target: Tensor, scale_by: str, floor: float) -
                 "gaussian_mixture_nll_loss(): expected argument 'scale' to have positive standard "
                 f"deviations, but got {least}"
             )
+    check_no_nan("gaussian_mixture_nll_loss", target)
+
+
+def check_no_nan(function: str, target: Tensor) -> None:
     if target.numel() > 0 and target.detach().amin().isnan():
         place = tuple(target.isnan().nonzero()[0].tolist())
         raise ValueError(
-            "gaussian_mixture_nll_loss(): expected argument 'target' to have numbers, but got NaN "
-            f"at position {place}"
+            f"{function}(): expected argument 'target' to have numbers, but got NaN at position "
+            f"{place}"
         )

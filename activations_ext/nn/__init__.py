@@ -25,6 +25,7 @@ from activations_ext.nn.losses import (
     LinearCrossEntropyLoss,
     NLLLoss,
 )
+from activations_ext.nn.mixtures import MixtureDensityHead
 from activations_ext.nn.rectified import (
     CELU,
     ELU,
@@ -76,6 +77,7 @@ __all__ = [
     "LogSigmoid",
     "LogSoftmax",
     "Mish",
+    "MixtureDensityHead",
     "NLLLoss",
     "PReLU",
     "RReLU",
