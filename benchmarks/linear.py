@@ -7,18 +7,16 @@ python -m benchmarks.linear [--seconds 1] [--out DIR]
 from __future__ import annotations
 
 import statistics
-import threading
 from collections.abc import Callable
-from pathlib import Path
-from time import perf_counter, sleep
+from time import perf_counter
 
 import torch
 import torch.nn.functional as reference
 from torch import Tensor
 
-from activations_ext import empty_cache
 from activations_ext import functional as F
 from benchmarks import tables
+from benchmarks.memory import peak_of
 
 ROWS, FEATURES, CLASSES = 4096, 1024, 128_256
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -41,31 +39,6 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def resident() -> int:
-    """Bytes of memory that the process has."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-
-
-def measured(run: Callable[[], None]) -> tuple[float, int]:
-    """Seconds, and bytes more than before at the worst moment, looked at every 5 ms."""
-    empty_cache()
-    before, worst, done = resident(), [0], threading.Event()
-
-    def watch() -> None:
-        while not done.is_set():
-            worst[0] = max(worst[0], resident() - before)
-            sleep(0.005)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    start = perf_counter()
-    run()
-    seconds = perf_counter() - start
-    done.set()
-    watcher.join()
-    return seconds, worst[0]
-
-
 def table(seconds: float) -> str:
     hidden = torch.randn(ROWS, FEATURES, requires_grad=True)
     weight = (torch.randn(CLASSES, FEATURES) / 32).requires_grad_()
@@ -84,9 +57,9 @@ def table(seconds: float) -> str:
     while perf_counter() < end or len(times[next(iter(LOSSES))]) < 3:
         for name, loss in LOSSES.items():  # in turn, so that all meet the machine's moods
             hidden.grad = weight.grad = None
-            duration, bytes_more = measured(step(loss))
-            times[name].append(duration)
-            memory[name].append(bytes_more)
+            start = perf_counter()
+            memory[name].append(peak_of(step(loss)))
+            times[name].append(perf_counter() - start)
     gradients = (hidden.numel() + weight.numel()) * 4
     ours = statistics.median(times["linear_cross_entropy"])
     lines = [

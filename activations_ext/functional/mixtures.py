@@ -62,27 +62,32 @@ def gaussian_mixture_nll_loss(
     _check(logits, mean, scale, target, scale_by, floor, reduction)
     if validates(mean) if validate_args is None else validate_args:
         _check_numbers(scale, target, scale_by, floor)
-    dtype = functools.reduce(torch.promote_types, (t.dtype for t in (mean, scale, logits, target)))
-    components, dimensions = mean.shape[-2:]
-    batch = torch.broadcast_shapes(
-        logits.shape[:-1], mean.shape[:-2], scale.shape[:-2], target.shape[:-1]
-    )
+    parts = (logits, mean, scale, target)
+    dtype = functools.reduce(torch.promote_types, (part.dtype for part in parts))
+    sizes = [part.shape[:-own] for part, own in zip(parts, _OWN_DIMENSIONS, strict=True)]
+    same = all(size == sizes[0] for size in sizes)
+    batch = sizes[0] if same else torch.broadcast_shapes(*sizes)
     rows = (
-        part.to(dtype).expand(*batch, *shape).reshape(-1, *shape)
-        for part, shape in (
-            (logits, (components,)),
-            (mean, (components, dimensions)),
-            (scale, (components, dimensions)),
-            (target, (dimensions,)),
-        )
+        _rows(part, dtype, batch, own) for part, own in zip(parts, _OWN_DIMENSIONS, strict=True)
     )
-    with torch.autocast(mean.device.type, enabled=False):
-        losses: Tensor = torch.ops.activations_ext.mixture_nll(
-            *rows, SCALES.index(scale_by), float(floor)
-        )
-        if reduction == "none":
-            return losses.to(dtype).reshape(batch)
-        return (losses.mean() if reduction == "mean" else losses.sum()).to(dtype)
+    losses: Tensor = torch.ops.activations_ext.mixture_nll(
+        *rows, SCALES.index(scale_by), float(floor)
+    )
+    if reduction == "none":
+        return losses.to(dtype).reshape(batch)
+    return (losses.mean() if reduction == "mean" else losses.sum()).to(dtype)
+
+
+_OWN_DIMENSIONS = (1, 2, 2, 1)  # behind the batch's: components, or components and dimensions
+
+
+def _rows(part: Tensor, dtype: torch.dtype, batch: tuple[int, ...], own: int) -> Tensor:
+    """With one dimension for the batch. Each step takes its time where the tensors are small."""
+    if part.dtype != dtype:
+        part = part.to(dtype)
+    if part.shape[:-own] != batch:
+        part = part.expand(*batch, *part.shape[-own:])
+    return part if len(batch) == 1 else part.reshape(-1, *part.shape[-own:])
 
 
 def _check(

@@ -26,7 +26,7 @@ struct Mixture {
   template <class F>
   __device__ Deviation<T> deviation(F f, int64_t c, int64_t d) const {
     const int64_t i = c * job.dimensions + d;
-    return Deviation<T>::of(f, number(target[d]), number(mean[i]), number(scale[i]), T(job.floor));
+    return Deviation<T>::of(f, number(target[d]), number(mean[i]), number(scale[i]), job.floor);
   }
   // The logit and the log-density of a component.
   template <class F>

@@ -81,9 +81,16 @@ struct Deviation {
   T z, inverse, log_scale, log_slope;  // 1/σ, log σ, σ'/σ
 
   template <class F>
-  static constexpr Deviation of(F, T target, T mean, T scale, T floor) {
+  static constexpr Deviation of(F, T target, T mean, T scale, double floor) {
+    if constexpr (std::is_same_v<F, ExpScale>) {
+      if (floor == 0) {
+        const T log_sigma = at_least(scale, kIsDouble<T> ? -708.0 : -87.0);
+        const T inverse = exp(-log_sigma);
+        return {(target - mean) * inverse, inverse, log_sigma, T(1.0)};
+      }
+    }
     const T y = F::value(scale);
-    const T sigma = at_least(y + floor, kIsDouble<T> ? 0x1p-1022 : 0x1p-126);
+    const T sigma = at_least(y + T(floor), kIsDouble<T> ? 0x1p-1022 : 0x1p-126);
     const T inverse = T(1.0) / sigma;
     return {(target - mean) * inverse, inverse, log(sigma), F::slope(scale, y) * inverse};
   }
