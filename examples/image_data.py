@@ -14,12 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common import DataError
+
 # Where Debian's package dataset-fashion-mnist puts its files.
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
-
-
-class DataError(Exception):
-    """The data cannot be used, and the text says why."""
 
 
 @dataclass(frozen=True)

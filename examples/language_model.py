@@ -13,7 +13,6 @@ largest memory and the time.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -28,7 +27,8 @@ from tqdm import tqdm
 
 import activations_ext.nn
 from activations_ext import functional as F
-from shakespeare_text import VOCABULARY, DataError, fetch, read_tokens
+from common import DataError, new_figure, positive, save_figure, save_numbers
+from shakespeare_text import VOCABULARY, fetch, read_tokens
 
 TORCHS, OURS = "torch's cross_entropy", "linear_cross_entropy"
 WARM_UP = 3  # steps that are not timed: memory is new and libraries choose their kernels
@@ -179,14 +179,7 @@ def report(torchs: Run, ours: Run) -> None:
 
 
 def plot(runs: list[Run], path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")  # no screen is needed
-    from matplotlib import pyplot
-
-    figure, (losses, memory, seconds) = pyplot.subplots(
-        1, 3, figsize=(10, 3.5), layout="constrained", width_ratios=(3, 1, 1)
-    )
+    figure, (losses, memory, seconds) = new_figure(1, 3, figsize=(10, 3.5), width_ratios=(3, 1, 1))
     for run, width, alpha in zip(runs, (4, 1), (0.4, 1), strict=True):
         losses.plot(run.losses, label=run.name, linewidth=width, alpha=alpha)
         memory.bar(run.name, run.peak / 1e9)
@@ -195,14 +188,11 @@ def plot(runs: list[Run], path: Path) -> None:
     losses.legend()
     for axes, title in ((memory, "largest memory, GB"), (seconds, "seconds a step")):
         axes.set(title=title, xticks=[])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path)
 
 
 def save(runs: list[Run], options: argparse.Namespace, path: Path) -> None:
     record = {
-        "torch": torch.__version__,
-        "capability": torch.backends.cpu.get_cpu_capability(),
         "options": {name: str(value) for name, value in vars(options).items()},
         "runs": [
             {
@@ -214,15 +204,7 @@ def save(runs: list[Run], options: argparse.Namespace, path: Path) -> None:
             for run in runs
         ],
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record) + "\n")
-
-
-def positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
+    save_numbers(record, path)
 
 
 def parse_options() -> argparse.Namespace:

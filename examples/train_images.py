@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import activations_ext.nn
-from image_data import DataError, Images, load_images
+from common import DataError, new_figure, positive, save_figure
+from image_data import Images, load_images
 
 # The name of the function and of the module, in torch.nn as in activations_ext.nn.
 ACTIVATIONS = {
@@ -142,26 +143,12 @@ def report(ours: Run, torchs: Run, images: Images) -> None:
 
 
 def plot(ours: Run, torchs: Run, title: str, path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")  # no screen is needed
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    figure, axes = new_figure(figsize=(7, 4))
     axes.semilogy(torchs.losses, label=torchs.name, linewidth=2.5, alpha=0.5)
     axes.semilogy(ours.losses, label=ours.name, linewidth=0.8, color="black")
     axes.set(title=title, xlabel="step", ylabel="training loss")
     axes.legend()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
-    print(f"Both curves are drawn in {path}.")
-
-
-def positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
+    save_figure(figure, path)
 
 
 def parse_options() -> argparse.Namespace:

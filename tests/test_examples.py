@@ -53,3 +53,14 @@ def test_language_model_says_what_is_wrong_with_its_texts(tmp_path: Path) -> Non
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert "no.tar.gz cannot be read" in result.stderr
+
+
+def test_mixture_density(tmp_path: Path) -> None:
+    files = (f"--plot={tmp_path}/mixture.png", f"--json={tmp_path}/mixture.json")
+    out = run("mixture_density.py", "--steps=200", *files)
+    assert "held-out" in out
+    assert is_picture(tmp_path / "mixture.png")
+    numbers = json.loads((tmp_path / "mixture.json").read_text())
+    losses = numbers["inverse_problem"]["nll"]
+    assert losses["mixture"] < losses["single"] - 0.3  # three answers against one
+    assert [len(folds) for folds in numbers["diabetes"].values()] == [5, 5, 5]

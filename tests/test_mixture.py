@@ -344,5 +344,7 @@ def test_other_errors() -> None:
     operator = torch.ops.activations_ext.mixture_nll
     with pytest.raises(RuntimeError, match="'target' to have the shape"):
         operator(*given[:3], given[3][:2], 0, 0.0)
+    with pytest.raises(RuntimeError, match="the last two not 0"):
+        operator(*(part[..., :0] for part in given), 0, 0.0)
     with pytest.raises(ValueError, match="'scale_by' to be from 0 to 3"):
         operator(*given, 4, 0.0)

@@ -88,9 +88,9 @@ Gradients composite_backward(const Tensor& grad_nll, const Tensor& logits, const
 void check(const Tensor& logits, const Tensor& mean, const Tensor& scale, const Tensor& target,
            int64_t scale_by) {
   check_floating_point("mixture_nll", "mean", mean);
-  TORCH_CHECK(mean.dim() == 3,
+  TORCH_CHECK(mean.dim() == 3 && mean.sym_size(1) > 0 && mean.sym_size(2) > 0,
               "mixture_nll(): expected argument 'mean' to have the shape (N, components, "
-              "dimensions), but got ",
+              "dimensions), the last two not 0, but got ",
               mean.sym_sizes());
   TORCH_CHECK_VALUE(0 <= scale_by && scale_by < kScales,
                     "mixture_nll(): expected argument 'scale_by' to be from 0 to ", kScales - 1,

@@ -1,0 +1,53 @@
+"""What the examples share: their options' types, pictures and numbers in files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from activations_ext import cpu_capability
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class DataError(Exception):
+    """The data cannot be used, and the text says why."""
+
+
+def positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+def new_figure(*rows_and_columns: int, **options: Any) -> tuple[Figure, Any]:
+    """matplotlib's figure and axes, for which no screen is needed."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot.subplots(*rows_and_columns, layout="constrained", **options)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    print(f"The picture is in {path}.")
+
+
+def save_numbers(numbers: dict[str, Any], path: Path) -> None:
+    """As JSON, with what they depend on beside the seeds."""
+    machine = {
+        "torch": torch.__version__,
+        "capability": cpu_capability(),
+        "threads": torch.get_num_threads(),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"machine": machine} | numbers) + "\n")
+    print(f"The numbers are in {path}.")
