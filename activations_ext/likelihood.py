@@ -219,8 +219,8 @@ class MixtureOfGaussians(Likelihood):
             )
         each = self.components * dimensions
         logits, mean, scale = outputs.split([self.components, each, each], -1)
-        shape = (self.components, dimensions)
-        return logits, mean.unflatten(-1, shape), scale.unflatten(-1, shape)
+        shape = (*outputs.shape[:-1], self.components, dimensions)
+        return logits, mean.view(shape), scale.view(shape)
 
     def nll(self, outputs: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
         _check_target(self, outputs, target)

@@ -29,6 +29,8 @@ def test_a_cuda_build_takes_cuda_tensors() -> None:
         assert F.mish(x).device.type == "cuda"
         assert F.prelu(x, torch.empty(3, device="cuda")).shape == (4, 3)
         assert F.softmax(x, 1).shape == (4, 3)
+        mean = x.unsqueeze(-1)
+        assert F.gaussian_mixture_nll_loss(x, mean, mean, x[:, :1]).shape == ()
 
 
 @pytest.mark.skipif(BUILT, reason="built with CUDA")
@@ -67,6 +69,7 @@ def test_nothing_waits_for_the_gpu() -> None:
             F.prelu(x, weight),
             F.rrelu(x, training=True),
             F.shift_dropout(x),
+            F.gaussian_mixture_nll_loss(x, x[..., None], x[..., None].exp(), x[:, :1].detach()),
         ):
             result.sum().backward()
     finally:
@@ -248,3 +251,26 @@ def test_the_logits_become_their_gradient() -> None:
     F.cross_entropy(logits, target, inplace_backward=True).backward()
     expected = torch.autograd.grad(torch.nn.functional.cross_entropy(leaf, target), leaf)
     torch.testing.assert_close(leaf.grad, *expected)
+
+
+@with_gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
+@pytest.mark.parametrize("shape", [(5000, 8, 4), (301, 3, 1), (40, 100, 7)], ids=str)
+def test_mixtures_are_the_cpus(shape: tuple[int, int, int], dtype: torch.dtype) -> None:
+    rows, components, dimensions = shape
+    given = [
+        torch.randn(rows, components, dtype=dtype),
+        torch.randn(rows, components, dimensions, dtype=dtype),
+        torch.randn(rows, components, dimensions, dtype=dtype),
+    ]
+    target = torch.randn(rows, dimensions, dtype=dtype)
+    results = []
+    for device in ("cpu", "cuda"):
+        parts = [part.to(device).requires_grad_() for part in given]
+        loss = F.gaussian_mixture_nll_loss(
+            *parts, target.to(device), scale_by="softplus", floor=0.01, reduction="sum"
+        )
+        results.append([loss, *torch.autograd.grad(loss, parts)])
+    for on_cpu, on_gpu in zip(*results, strict=True):
+        eps = 1e-4 if dtype == torch.float32 else 10 * torch.finfo(dtype).eps
+        torch.testing.assert_close(on_gpu.cpu(), on_cpu, rtol=eps, atol=eps)

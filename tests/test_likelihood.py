@@ -33,9 +33,8 @@ DIMENSIONS = 4
 
 
 def outputs_of(family: Likelihood, *batch: int) -> Tensor:
-    draw = torch.Generator().manual_seed(1)
-    features = family.features(DIMENSIONS)
-    outputs = torch.randn(*batch, features, generator=draw, dtype=torch.float64)
+    torch.manual_seed(1)
+    outputs = torch.randn(*batch, family.features(DIMENSIONS), dtype=torch.float64)
     return outputs.requires_grad_()
 
 
@@ -287,8 +286,9 @@ def test_errors(name: str) -> None:
             family.nll(outputs, wrong)
     with pytest.raises(ValueError, match="expected argument 'target' to have a dimension"):
         family.nll(outputs, target[0, 0])
-    with pytest.raises(ValueError, match="expected argument 'target' to have numbers, but got NaN"):
-        family.nll(outputs, target.fill_(torch.nan))
+    if outputs.device.type == "cpu":  # elsewhere it would have to be waited for
+        with pytest.raises(ValueError, match="'target' to have numbers, but got NaN"):
+            family.nll(outputs, target.fill_(torch.nan))
     with pytest.raises(ValueError, match=r"reduction|median"):
         family.nll(outputs, torch.zeros(6, DIMENSIONS, dtype=torch.float64), "median")
 
@@ -308,8 +308,9 @@ def test_other_errors() -> None:
         MixtureOfGaussians(2).mean(torch.zeros(5, 8))
     with pytest.raises(ValueError, match="'outputs' to have a last dimension that is a multiple"):
         MixtureOfGaussians(2).mean(torch.zeros(5, 7))
-    with pytest.raises(ValueError, match="'scale' to have positive standard deviations"):
-        MixtureOfGaussians(1, "identity", 0.0).nll(torch.zeros(1, 3), torch.zeros(1, 1))
+    if torch.get_default_device().type == "cpu":
+        with pytest.raises(ValueError, match="'scale' to have positive standard deviations"):
+            MixtureOfGaussians(1, "identity", 0.0).nll(torch.zeros(1, 3), torch.zeros(1, 1))
     with pytest.raises(ValueError, match="'scale_by' to be exp, softplus or elu"):
         nn.MixtureDensityHead(1, 1, 1, "identity")
     head = nn.MixtureDensityHead(1, 2, 3)
