@@ -35,21 +35,33 @@ struct Mixture {
     for (int64_t d = 0; d < job.dimensions; ++d) sum = sum + deviation(f, c, d).log_density();
     return sum;
   }
-  // at(c) over all components, summed up by the whole team.
+  // Of e^x over all components by the whole team, relative to the largest x; NaN if one is.
+  struct Sum {
+    T reference, sum;
+  };
+  struct Sums {
+    Sum logits, joint;
+  };
+  template <int kThreads, class F>
+  __device__ Sums sums(F f) const {
+    const Sum logits = sum_of<kThreads>([&](int64_t c) { return logit(c); });
+    return {logits, sum_of<kThreads>([&](int64_t c) { return joint(f, c); })};
+  }
+
+ private:
   template <int kThreads, class At>
-  __device__ TeamSums<T> sums_of(At at) const {
+  __device__ Sum sum_of(At at) const {
     TeamSums<T> mine;
     const T none[1] = {T(0.0)};
     for (int64_t c = Team<kThreads>::rank(); c < job.components; c += kThreads) {
       const T one[1] = {at(c)};
       mine.template add<false>(one, none);
     }
-    return Team<kThreads>::combined(mine, [](TeamSums<T> a, TeamSums<T> b) {
+    const auto total = Team<kThreads>::combined(mine, [](TeamSums<T> a, TeamSums<T> b) {
       return TeamSums<T>::template of_both<false>(a, b);
     });
+    return {total.sums.reference(), total.sums.sum + total.nan};
   }
-
- private:
   static __device__ const S* at(Strided<const void*> matrix, int64_t row) {
     return static_cast<const S*>(matrix.data) + row * matrix.stride;
   }
@@ -61,14 +73,9 @@ template <class S, class F, int kThreads>
 __global__ void mixture_nll(MixtureRows job, void* nll) {
   using T = Statistic<S>;
   Team<kThreads>::for_each_row(job.rows, [&](int64_t row, bool there) {
-    const Mixture<S> mixture(job, row);
-    const auto weights =
-        mixture.template sums_of<kThreads>([&](int64_t c) { return mixture.logit(c); });
-    const auto all =
-        mixture.template sums_of<kThreads>([&](int64_t c) { return mixture.joint(F(), c); });
+    const auto [logits, joint] = Mixture<S>(job, row).template sums<kThreads>(F());
     if (!there || Team<kThreads>::rank() != 0) return;
-    const T result = weights.sums.reference() - all.sums.reference() +
-                     (log(weights.sums.sum) - log(all.sums.sum)) + weights.nan + all.nan +
+    const T result = logits.reference - joint.reference + (log(logits.sum) - log(joint.sum)) +
                      T(normalizer(job.dimensions));
     static_cast<StatisticNumber<S>*>(nll)[row] = StatisticNumber<S>(result);
   });
@@ -83,20 +90,15 @@ __global__ void mixture_gradient(MixtureRows job, MixtureGradient gradient) {
   };
   Team<kThreads>::for_each_row(job.rows, [&](int64_t row, bool there) {
     const Mixture<S> mixture(job, row);
-    const auto weights =
-        mixture.template sums_of<kThreads>([&](int64_t c) { return mixture.logit(c); });
-    const auto all =
-        mixture.template sums_of<kThreads>([&](int64_t c) { return mixture.joint(F(), c); });
+    const auto sums = mixture.template sums<kThreads>(F());
     if (!there) return;
-    const T of_weight = T(1.0) / (weights.sums.sum + weights.nan);
-    const T of_all = T(1.0) / (all.sums.sum + all.nan);
+    const T of_logits = T(1.0) / sums.logits.sum, of_joint = T(1.0) / sums.joint.sum;
     const T grad(static_cast<const StatisticNumber<S>*>(gradient.grad_nll)[row]);
     for (int64_t c = Team<kThreads>::rank(); c < job.components; c += kThreads) {
-      const T weight = share(mixture.logit(c) - weights.sums.reference()) * of_weight;
-      const T responsibility = share(mixture.joint(F(), c) - all.sums.reference()) * of_all;
+      const T weight = share(mixture.logit(c) - sums.logits.reference) * of_logits;
+      const T part = grad * (share(mixture.joint(F(), c) - sums.joint.reference) * of_joint);
       const int64_t place = row * job.components + c;
-      put(gradient.logits, place, grad * (weight - responsibility));
-      const T part = grad * responsibility;
+      put(gradient.logits, place, grad * weight - part);
       for (int64_t d = 0; d < job.dimensions; ++d) {
         const auto deviation = mixture.deviation(F(), c, d);
         put(gradient.mean, place * job.dimensions + d, shared(part, deviation.mean_slope()));
