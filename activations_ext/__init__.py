@@ -5,7 +5,7 @@
 """
 
 from activations_ext import _build  # noqa: F401, I001 — before everything that is compiled
-from activations_ext import compiled, export, functional, likelihood, nn
+from activations_ext import compiled, export, functional, likelihood, monitor, nn
 from activations_ext._kernels import cpu_capability, empty_cache
 
 # A literal, which setuptools can read without importing what it is about to build.
@@ -19,5 +19,6 @@ __all__ = [
     "export",
     "functional",
     "likelihood",
+    "monitor",
     "nn",
 ]

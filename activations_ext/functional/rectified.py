@@ -14,7 +14,9 @@ from activations_ext._call import (
     check_number,
     draw_seed,
     has_kernel,
+    observers,
     overridable,
+    tell_observers,
 )
 
 
@@ -75,6 +77,8 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         RuntimeError: ``weight`` has another dtype than ``input``, more than one dimension, or
             neither 1 element nor one for each channel.
     """
+    if observers:
+        tell_observers(prelu, input, (weight,))
     if is_dynamo_compiling() and not has_kernel(weight):
         return torch.prelu(input, weight)
     return call_operator("prelu", input, (weight,))
@@ -107,6 +111,8 @@ def rrelu(
     """
     check_number("rrelu", "lower", lower)
     check_number("rrelu", "upper", upper)
+    if observers:  # who ask again without training, and get the mean slope
+        tell_observers(rrelu, input, (lower, upper))
     if training and not has_kernel(input):
         return torch.nn.functional.rrelu(input, lower, upper, training, inplace)
     if training:

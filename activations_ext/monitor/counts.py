@@ -1,0 +1,93 @@
+"""What is counted of one activation, on the device that it runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def value_and_slope(function: Callable[[Tensor], Tensor], input: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each element, by forward mode. The input stays as it is even if ``function`` works in
+    place, and no gradient flows."""
+    x = input.detach()
+    primals_and_tangents = (x,), (torch.ones_like(x),)
+    value, slope, *_ = torch.func.jvp(lambda v: function(v.clone()), *primals_and_tangents)
+    return value.detach(), slope.detach()
+
+
+def in_several_processes() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+class Counts:
+    """Sums over the batches of a window, for each unit, into which ``count`` values went."""
+
+    def __init__(
+        self, active: Tensor, saturated: Tensor, sum: Tensor, squares: Tensor, count: Tensor
+    ):
+        self.active, self.saturated = active, saturated
+        self.sum, self.squares, self.count = sum, squares, count
+
+    @staticmethod
+    def zeros(units: int, device: torch.device) -> Counts:
+        # Sums of many batches lose their digits in float32; some devices have nothing better.
+        wide = torch.float32 if device.type == "mps" else torch.float64
+        active, saturated, sum, squares = torch.zeros(4, units, dtype=wide, device=device)
+        return Counts(active, saturated, sum, squares, torch.zeros((), dtype=wide, device=device))
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return (self.active, self.saturated, self.sum, self.squares, self.count)
+
+    def add(
+        self, value: Tensor, slope: Tensor, dim: int, dead_below: float, saturated_below: float
+    ) -> None:
+        """``dim`` is the dimension of the units."""
+        if value.dim() < 2:  # one unit
+            value, slope, dim = value.reshape(-1, 1), slope.reshape(-1, 1), 1
+        others = [d for d in range(value.dim()) if d != dim % value.dim()]
+        count, size = value.numel() // max(1, value.shape[dim]), slope.abs()
+        self.active += (size >= dead_below).sum(others)
+        self.saturated += (size < saturated_below).sum(others)
+        variance, mean = torch.var_mean(value.float(), others, correction=0)
+        mean = mean.to(self.sum.dtype)
+        self.sum += count * mean
+        self.squares += count * (variance + mean.square())
+        self.count += count
+
+    def take(self) -> Counts:
+        """What was counted, which begins anew here, in the same memory."""
+        taken = Counts(*(tensor.clone() for tensor in self.tensors))
+        for tensor in self.tensors:
+            tensor.zero_()
+        return taken
+
+    def added_up(self) -> Counts:
+        """Over all processes of the default group, where there are several."""
+        if not in_several_processes():
+            return self
+        total = Counts(*(tensor.clone() for tensor in self.tensors))
+        for tensor in total.tensors:
+            torch.distributed.all_reduce(tensor)
+        return total
+
+    @property
+    def dead(self) -> Tensor:
+        """Of each unit, whether it never let a gradient through."""
+        return self.active == 0
+
+    def summary(self) -> Tensor:
+        """Share of dead units, share saturated, and the output's mean and variance: 4 numbers."""
+        mean = self.sum / self.count
+        average = mean.mean()
+        return torch.stack(
+            [
+                self.dead.to(mean.dtype).mean(),
+                (self.saturated / self.count).mean(),
+                average,
+                (self.squares / self.count - mean.square()).mean()
+                + (mean - average).square().mean(),
+            ]
+        )

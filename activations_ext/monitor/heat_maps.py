@@ -1,0 +1,60 @@
+"""What happened in each layer, window by window."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+History = list[tuple[int, dict[str, Tensor], dict[str, Tensor]]]
+
+
+def draw(history: History) -> Figure:
+    """Dead units, saturated slopes and the gradient's norm; layers from below, steps to the right.
+
+    Raises ValueError where no window is complete yet.
+    """
+    if not history:
+        raise ValueError("plot(): expected at least one complete window, but got none yet")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(14, 4), layout="constrained")
+    steps = [step for step, _, _ in history]
+    summaries = [{name: row.tolist() for name, row in rows.items()} for _, rows, _ in history]
+    norms = [{name: norm.item() for name, norm in row.items()} for _, _, row in history]
+    dead, saturated, gradients = figure.subplots(1, 3)
+    share = {"vmin": 0.0, "vmax": 1.0, "cmap": "viridis"}
+    for axes, place, title in ((dead, 0, "dead units"), (saturated, 1, "saturated slopes")):
+        rows = [{name: row[place] for name, row in window.items()} for window in summaries]
+        _heat_map(figure, axes, steps, rows, title, **share)
+    _heat_map(figure, gradients, steps, norms, "gradient norm", norm="log", cmap="magma")
+    return figure
+
+
+def _heat_map(
+    figure: Figure,
+    axes: Any,
+    steps: list[int],
+    windows: list[dict[str, float]],
+    title: str,
+    **options: Any,
+) -> None:
+    names = list(dict.fromkeys(name for window in windows for name in window))
+    axes.set(title=title, xlabel="step")
+    if not names:
+        return
+    numbers = [[window.get(name, float("nan")) for window in windows] for name in names]
+    edges = (steps[0], max(steps[-1], steps[0] + 1))
+    picture = axes.imshow(
+        numbers,
+        aspect="auto",
+        origin="lower",
+        interpolation="nearest",
+        extent=(*edges, -0.5, len(names) - 0.5),
+        **options,
+    )
+    axes.set_yticks(range(len(names)), names, fontsize="small")
+    figure.colorbar(picture, ax=axes)
