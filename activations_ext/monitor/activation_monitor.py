@@ -67,8 +67,8 @@ class ActivationMonitor:
     def __init__(
         self,
         model: torch.nn.Module,
-        every: int = 25,
-        window: int = 8,
+        every: int = 50,
+        window: int = 4,
         saturated_below: float = 0.05,
         dead_below: float = 1e-6,
         unit_dims: Mapping[str, int] | None = None,

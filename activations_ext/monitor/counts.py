@@ -9,11 +9,10 @@ from torch import Tensor
 
 
 def value_and_slope(function: Callable[[Tensor], Tensor], input: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each element, by forward mode. The input stays as it is even if ``function`` works in
-    place, and no gradient flows."""
+    """Of each element, by forward mode, and without a gradient."""
     x = input.detach()
     primals_and_tangents = (x,), (torch.ones_like(x),)
-    value, slope, *_ = torch.func.jvp(lambda v: function(v.clone()), *primals_and_tangents)
+    value, slope, *_ = torch.func.jvp(function, *primals_and_tangents)
     return value.detach(), slope.detach()
 
 

@@ -29,8 +29,8 @@ OnGradient = Callable[[str, Tensor], None]
 class Watch:
     """While ``on``, tells of each call of an activation in training mode, and of each gradient.
 
-    ``on_call`` gets the layer's name, the name of the function, the function of one argument (which
-    may work in place) and its input before the call; ``on_gradient`` the name of a module and the
+    ``on_call`` gets the layer's name, the name of the function, the function of one argument
+    and its input before the call; ``on_gradient`` the name of a module and the
     gradient of one of its parameters. Hooks look at nothing but ``on`` where it is False.
     """
 
@@ -106,7 +106,9 @@ class Watch:
             slope = (module.lower + module.upper) / 2  # and no random number is drawn
             self._tell(name, "RReLU", partial(_leaky, slope), input)
         else:
-            self._tell(name, type(module).__name__, module.forward, input)
+            inplace = getattr(module, "inplace", False)
+            of = partial(_of_copy, module.forward) if inplace else module.forward
+            self._tell(name, type(module).__name__, of, input)
 
     def _observe(
         self, function: Callable[..., Tensor], input: Tensor, parameters: tuple[Any, ...]
@@ -142,6 +144,10 @@ def _name(path: str, model: torch.nn.Module) -> str:
 def _is_torchs(module: torch.nn.Module) -> bool:
     """A layer of torch.nn, which calls no function of this package."""
     return type(module).__module__.startswith("torch.nn.modules.")
+
+
+def _of_copy(function: Callable[[Tensor], Tensor], input: Tensor) -> Tensor:
+    return function(input.clone())
 
 
 def _leaky(slope: float, input: Tensor) -> Tensor:

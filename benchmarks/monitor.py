@@ -1,0 +1,87 @@
+"""Times training with and without an ActivationMonitor at its default sampling, and writes
+monitor-<instruction set>.md.
+
+python -m benchmarks.monitor [--seconds 20] [--out DIR]
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from activations_ext import nn
+from activations_ext.monitor import ActivationMonitor
+from benchmarks import tables
+from benchmarks.timing import Contender, interleaved
+
+
+def convolutional() -> tuple[torch.nn.Module, Tensor]:
+    network = torch.nn.Sequential(
+        *(torch.nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), torch.nn.Conv2d(32, 64, 2, 2)),
+        *(nn.ReLU(), torch.nn.Conv2d(64, 64, 2, 2), nn.ReLU(), torch.nn.Flatten()),
+        *(torch.nn.Linear(64 * 49, 128), nn.ReLU(), torch.nn.Linear(128, 10)),
+    )
+    return network, torch.randn(128, 1, 28, 28)
+
+
+def dense() -> tuple[torch.nn.Module, Tensor]:
+    widths = [256] * 8
+    layers = [(torch.nn.Linear(a, b), nn.Tanh()) for a, b in pairwise(widths)]
+    parts = (part for layer in layers for part in layer)
+    return torch.nn.Sequential(*parts, torch.nn.Linear(256, 10)), torch.randn(128, 256)
+
+
+EVERY: int = inspect.signature(ActivationMonitor).parameters["every"].default
+NETWORKS = {
+    "four layers of convolutions and units, ReLU": (convolutional, False),
+    "eight layers of 256 units, tanh": (dense, False),
+    "the same, compiled": (dense, True),
+}
+
+
+def training(
+    make: Callable[[], tuple[torch.nn.Module, Tensor]], compiled: bool, watched: bool
+) -> Callable[[], None]:
+    """As many steps as there are from one look to the next."""
+    network, x = make()
+    target = torch.randint(10, x.shape[:1])
+    monitor = ActivationMonitor(network) if watched else None
+    run = torch.compile(network) if compiled else network
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
+
+    def steps() -> None:
+        for _ in range(EVERY):
+            optimizer.zero_grad()
+            torch.autograd.backward(nn.functional.cross_entropy(run(x), target))
+            optimizer.step()
+            if monitor is not None:
+                monitor.update()
+
+    return steps
+
+
+def table(seconds: float) -> str:
+    lines = [
+        "# What an ActivationMonitor costs\n",
+        f"{tables.machine()}. Milliseconds a training step, medians, taken in turn, at the default",
+        f"sampling, which looks at one step in {EVERY}.\n",
+        "| | without | with | more |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for name, (make, compiled) in NETWORKS.items():
+        torch.compiler.reset()
+        runs = {kind: training(make, compiled, kind == "with") for kind in ("without", "with")}
+        contenders = {kind: Contender(steps) for kind, steps in runs.items()}
+        times = interleaved(contenders, seconds)
+        without, with_monitor = (1e3 * times[kind] / EVERY for kind in contenders)
+        more = with_monitor / without - 1
+        lines.append(f"| {name} | {without:.3f} | {with_monitor:.3f} | {100 * more:.1f} % |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    tables.write("monitor", table, seconds=20.0, description=__doc__ or "")
