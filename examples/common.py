@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
 
 class DataError(Exception):
     """The data cannot be used, and the text says why."""
+
+
+def figure_options(name: str, description: str) -> argparse.ArgumentParser:
+    """What all figures take: where they and their numbers go, and how often chance is asked."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    directory = Path("build/figures")
+    parser.add_argument("--plot", type=Path, default=directory / f"{name}.png", help="the picture")
+    parser.add_argument("--json", type=Path, default=directory / f"{name}.json", help="the numbers")
+    return parser
 
 
 def positive(text: str) -> int:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +24,7 @@ from tqdm import tqdm
 import activations_ext.nn
 from common import DataError, new_figure, positive, save_figure
 from image_data import Images, load_images
+from networks import accuracy, batches, convolutional
 
 # The name of the function and of the module, in torch.nn as in activations_ext.nn.
 ACTIVATIONS = {
@@ -37,23 +37,6 @@ ACTIVATIONS = {
 }
 WARM_UP = 3  # steps that are not timed: libraries choose their kernels during the first
 WINDOW = 50  # steps over which losses are compared
-
-
-def build_network(library: ModuleType, activation: str, images: Images) -> nn.Module:
-    make = getattr(library, ACTIVATIONS[activation])
-    channels, height, width = images.train.shape[1:]
-    return nn.Sequential(
-        nn.Conv2d(channels, 32, kernel_size=3, padding=1),
-        make(),
-        nn.Conv2d(32, 64, kernel_size=2, stride=2),
-        make(),
-        nn.Conv2d(64, 64, kernel_size=2, stride=2),
-        make(),
-        nn.Flatten(),
-        nn.Linear(64 * (height // 4) * (width // 4), 128),
-        make(),
-        nn.Linear(128, images.classes),
-    )
 
 
 @dataclass
@@ -83,30 +66,14 @@ class Run:
         """The median, which other programs' moments on the processor do not move."""
         return statistics.median(self.times[WARM_UP:] or self.times)
 
-    @torch.no_grad()
-    def accuracy(self, images: Tensor, labels: Tensor) -> float:
-        results = [self.network(some).argmax(1) for some in torch.split(images, 500)]
-        return (torch.cat(results) == labels).double().mean().item()
-
 
 def make_run(library: ModuleType, images: Images, options: argparse.Namespace) -> Run:
     torch.manual_seed(options.seed)
-    network = build_network(library, options.activation, images)
+    network = convolutional(getattr(library, ACTIVATIONS[options.activation]), images)
     rate = options.learning_rate
     optimizer = torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=options.steps + 1)
     return Run(library.__name__, network, library.CrossEntropyLoss(), optimizer, schedule)
-
-
-def batches(images: Images, size: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """``steps`` random batches; each image comes once before any comes again."""
-    order = torch.empty(0, dtype=torch.int64)
-    size = min(size, len(images.train))
-    for _ in range(steps):
-        if len(order) < size:
-            order = torch.randperm(len(images.train))
-        chosen, order = order[:size], order[size:]
-        yield images.train[chosen], images.train_labels[chosen]
 
 
 def train(runs: list[Run], images: Images, options: argparse.Namespace) -> None:
@@ -126,9 +93,9 @@ def largest_difference(first: list[float], second: list[float]) -> float:
 def report(ours: Run, torchs: Run, images: Images) -> None:
     print(f"\n{'':<18} {'accuracy':>9} {'last loss':>10} {'training':>9} {'a step':>10}")
     for run in (ours, torchs):
-        accuracy = run.accuracy(images.test, images.test_labels)
+        correct = accuracy(run.network, images.test, images.test_labels)
         print(
-            f"{run.name:<18} {accuracy:>9.2%} {statistics.mean(run.losses[-WINDOW:]):>10.4f} "
+            f"{run.name:<18} {correct:>9.2%} {statistics.mean(run.losses[-WINDOW:]):>10.4f} "
             f"{sum(run.times):>7.1f} s {run.seconds_per_step * 1e3:>7.1f} ms"
         )
     share = ours.seconds_per_step / torchs.seconds_per_step
