@@ -1,5 +1,6 @@
 # make demo   train a small network with these kernels and with torch's, then a short benchmark
 # make language-model  a small transformer on Shakespeare: memory and time with and without logits
+# make figures  the lecture's figures and their numbers, into docs/ (half an hour)
 # make test   the whole test suite
 # make bench  the full benchmarks and the table of accuracy, into benchmarks/results/
 # make cuda-build  compile, link and import the CUDA part with PyPI's torch; needs nvcc, but no GPU
@@ -23,7 +24,7 @@ BIN := $(VENV)/bin
 SOURCES := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cuh' -o -name '*.cu')
 CXX_OR_DEFAULT := $(if $(filter default undefined,$(origin CXX)),c++,$(CXX))
 
-.PHONY: demo language-model test bench cuda-build cuda-check lint tools build clean distclean
+.PHONY: demo language-model figures test bench cuda-build cuda-check lint tools build clean distclean
 
 demo: build
 	$(BIN)/python examples/train_images.py --plot build/demo/losses.png $(if $(DATA),--data "$(DATA)")
@@ -31,6 +32,12 @@ demo: build
 
 language-model: build
 	$(BIN)/python examples/language_model.py --plot build/language_model/losses.png
+
+FIGURES := activation_gallery relu_against_tanh vanishing_gradients dying_relu \
+    activation_comparison mixture_density
+figures: build
+	set -e; for name in $(FIGURES); do \
+	    $(BIN)/python examples/$$name.py --plot docs/$$name.png --json docs/$$name.json; done
 
 test: build
 	$(BIN)/python -m pytest $(PYTEST)

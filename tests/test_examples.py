@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+import struct
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+from activations_ext.registry import ACTIVATIONS
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES, DOCS = ROOT / "examples", ROOT / "docs"
 
 
 def run(name: str, *options: str) -> str:
@@ -64,3 +70,64 @@ def test_mixture_density(tmp_path: Path) -> None:
     losses = numbers["inverse_problem"]["nll"]
     assert losses["mixture"] < losses["single"] - 0.3  # three answers against one
     assert [len(folds) for folds in numbers["diabetes"].values()] == [5, 5, 5]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """96 images of 8×8 in MNIST's format, bright in the upper or the lower half."""
+    directory = tmp_path_factory.mktemp("images")
+    labels = np.arange(96, dtype=np.uint8) % 2
+    pixels = np.random.default_rng(0).integers(0, 100, (96, 8, 8), dtype=np.uint8)
+    pixels[labels == 0, :4] += 100
+    pixels[labels == 1, 4:] += 100
+    for part in ("train", "t10k"):
+        for name, array in (("images-idx3", pixels), ("labels-idx1", labels)):
+            sizes = struct.pack(f">{array.ndim}I", *array.shape)
+            head = bytes([0, 0, 8, array.ndim]) + sizes
+            (directory / f"{part}-{name}-ubyte").write_bytes(head + array.tobytes())
+    return directory
+
+
+FIGURES = {
+    "activation_gallery": (),
+    "relu_against_tanh": ("--seeds=2", "--rates", "0.1", "0.3", "--batch-size=16"),
+    "vanishing_gradients": ("--layers=5", "--steps=10", "--seeds=2"),
+    "dying_relu": ("--rates", "0.1", "3", "--steps=40", "--seeds=2"),
+    "activation_comparison": ("--epochs=2", "--seeds=2", "--rates", "0.01", "0.1"),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures(name: str, images: Path, tmp_path: Path) -> None:
+    options = [*FIGURES[name], f"--plot={tmp_path}/a.png", f"--json={tmp_path}/a.json"]
+    if name != "activation_gallery":
+        options.append(f"--data={images}")
+    run(f"{name}.py", *options)
+    assert is_picture(tmp_path / "a.png")
+    numbers = json.loads((tmp_path / "a.json").read_text())
+    match name:
+        case "activation_gallery":
+            assert len(numbers["activations"]) == len(ACTIVATIONS)
+            assert numbers["activations"]["sigmoid"]["largest_slope"] == pytest.approx(0.25)
+        case "relu_against_tanh":
+            assert all(epoch is not None for epoch in numbers["epochs"]["ReLU"])
+        case "vanishing_gradients":
+            assert numbers["recursion_differs_by"] < 1e-5
+            for first, *_, last in numbers["norms"]["sigmoid"]:
+                assert first < last / 100
+        case "dying_relu":
+            fast = numbers["runs"]["ReLU"]["3.0"]
+            assert max(max(run["dead"]) for run in fast) > 0.1
+            for rate in numbers["runs"]["LeakyReLU"].values():
+                assert all(run["dead"][-1] == 0 for run in rate)
+        case "activation_comparison":
+            assert all(np.shape(errors) == (2, 2) for errors in numbers["errors"].values())
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
+def test_the_pages_pictures_and_numbers_are_there(path: Path) -> None:
+    text = path.read_text()
+    links = re.findall(r"\]\(([^)#:]+)[^)]*\)", text)
+    assert links
+    for link in links:
+        assert (path.parent / link).exists(), link

@@ -27,6 +27,7 @@ OURS = {name for name in NAMES if not hasattr(torch.nn, name)}
 
 def module(library: Any, name: str) -> torch.nn.Module:
     arguments = {"Threshold": (0.1, 2.0), "Softmax": (1,), "Softmin": (1,), "LogSoftmax": (1,)}
+    arguments |= {"MixtureDensityHead": (4, 1, 2)}
     made: torch.nn.Module = getattr(library, name)(*arguments.get(name, ()))
     return made.eval()
 
