@@ -1,6 +1,6 @@
 # make demo   train a small network with these kernels and with torch's, then a short benchmark
 # make language-model  a small transformer on Shakespeare: memory and time with and without logits
-# make figures  the lecture's figures and their numbers, into docs/ (half an hour)
+# make figures  the lecture's figures and their numbers, into docs/ (a quarter of an hour)
 # make test   the whole test suite
 # make bench  the full benchmarks and the table of accuracy, into benchmarks/results/
 # make cuda-build  compile, link and import the CUDA part with PyPI's torch; needs nvcc, but no GPU

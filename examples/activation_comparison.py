@@ -1,8 +1,8 @@
 """One network, without dropout, learns with each of nine activations.
 
 After Zhang and Li 2018 (Effectiveness of scaled exponentially-regularized linear units), who
-compared ReLU, LeakyReLU, PReLU, ELU, SELU, SERLU and Swish, each several times. The learning rate
-is the same for all, or the best of several for each with more than one in --rates.
+compare SERLU with ReLU, LeakyReLU, ELU, SELU and Swish. The learning rate is the same for all, or
+the best of several for each with more than one in --rates.
 
     python examples/activation_comparison.py
     python examples/activation_comparison.py --epochs 20 --seeds 10 --data ~/mnist

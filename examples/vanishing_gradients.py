@@ -93,6 +93,7 @@ def main() -> None:
     images = load_images(options.data)
     inputs = images.train[0].numel()
     norms: dict[str, list[list[float]]] = {name: [] for name in ACTIVATIONS}
+    recursions: dict[str, list[list[float]]] = {name: [] for name in ACTIVATIONS}
     losses: dict[str, list[float]] = {name: [] for name in ACTIVATIONS}
     furthest = 0.0
     with tqdm(total=len(ACTIVATIONS) * options.seeds * options.steps, unit="step") as bar:
@@ -103,11 +104,12 @@ def main() -> None:
                 network = dense(make, widths)
                 chosen = torch.randperm(len(images.train))[:256]
                 batch = images.train[chosen], images.train_labels[chosen]
-                deltas = measured(network, *batch)
-                for one, other in zip(deltas, by_recursion(network, *batch), strict=True):
+                deltas, recursion = measured(network, *batch), by_recursion(network, *batch)
+                for one, other in zip(deltas, recursion, strict=True):
                     difference = (one - other).norm() / one.norm().clamp_min(1e-30)
                     furthest = max(furthest, difference.item())
                 norms[name].append([delta.norm().item() for delta in deltas])
+                recursions[name].append([delta.norm().item() for delta in recursion])
                 losses[name].append(learn(network, images, options.steps, bar))
     print(f"\nRecursion and autograd differ by {furthest:.1e} at most, relative to the norm.")
     print(f"{'':<10}{'first / last':>14}{'loss after learning':>24}")
@@ -118,18 +120,28 @@ def main() -> None:
             f"{name:<10}{statistics.geometric_mean(ratios):>14.1e}"
             f"{statistics.mean(losses[name]):>17.3f} ± {spread:.3f}"
         )
-    draw(norms, options.plot)
-    numbers = {"norms": norms, "losses": losses, "recursion_differs_by": furthest}
+    draw(norms, recursions, options.plot)
+    numbers = {
+        "norms": norms,
+        "by_recursion": recursions,
+        "losses": losses,
+        "recursion_differs_by": furthest,
+    }
     save_numbers({"data": images.name, "layers": options.layers} | numbers, options.json)
 
 
-def draw(norms: dict[str, list[list[float]]], path: Path) -> None:
+def draw(
+    norms: dict[str, list[list[float]]], recursions: dict[str, list[list[float]]], path: Path
+) -> None:
     figure, axes = new_figure(figsize=(7, 4.5))
     for name, of_seeds in norms.items():
         rows = torch.tensor(of_seeds)
         layers = range(1, rows.shape[1] + 1)
         (line,) = axes.plot(layers, rows.log().mean(0).exp(), label=name, marker=".")
         axes.fill_between(layers, rows.amin(0), rows.amax(0), alpha=0.2, color=line.get_color())
+        recursion = torch.tensor(recursions[name]).log().mean(0).exp()
+        label = "the recursion" if name == "sigmoid" else None
+        axes.plot(layers, recursion, "x", color="black", markersize=4, label=label)
     axes.set(
         yscale="log",
         xlabel="layer, from the input",

@@ -105,11 +105,14 @@ void compare(ScaleBy scale_by, int64_t rows, int64_t components, int64_t dimensi
 int main() {
   for (const auto scale_by :
        {ScaleBy::kExp, ScaleBy::kSoftplus, ScaleBy::kElu, ScaleBy::kIdentity}) {
-    for (const int64_t components : {1, 3, 8, 9, 40}) {
+    for (const int64_t components : {3, 9}) {
       for (const int64_t gap : {-1, 0, 3}) {
         compare<float>(scale_by, 33, components, 4, gap);
         compare<cuda::BFloat16>(scale_by, 17, components, 1, gap);
       }
+    }
+    for (const int64_t components : {1, 8, 40}) {
+      compare<float>(scale_by, 9, components, 2, 3);
       compare<double>(scale_by, 5, components, 3, 0);
       compare<cuda::Half>(scale_by, 5, components, 2, 1);
     }

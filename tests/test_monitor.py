@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import socket
@@ -250,6 +251,18 @@ def test_close_leaves_no_trace() -> None:
     assert not _call.observers
     learn(model, monitor, [torch.randn(5, 4)])
     assert seen(monitor) == layers == LAYERS  # what was counted stays
+
+
+def test_copies_rest_after_close() -> None:
+    """As averaged copies of a model that learns, which are made while it is watched."""
+    model = Tower()
+    monitor = ActivationMonitor(model)
+    copied = copy.deepcopy(model)
+    copied.eval()(torch.randn(5, 4))
+    assert not seen(monitor)
+    monitor.close()
+    copied.train()(torch.randn(5, 4))
+    assert not seen(monitor)
 
 
 def test_evaluation_is_not_looked_at() -> None:

@@ -18,7 +18,7 @@ RESULTS = ROOT / "benchmarks/results"
 
 def test_the_code_runs() -> None:
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     names: dict[str, object] = {}
     for block in blocks:
         exec(block, names)

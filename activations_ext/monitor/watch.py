@@ -80,6 +80,10 @@ class Watch:
         if self._observer in _call.observers:
             _call.observers.remove(self._observer)
 
+    def __deepcopy__(self, memo: object) -> Watch:
+        """A copied model's hooks know this one, so that ``close`` puts them to rest too."""
+        return self
+
     def _enter(self, name: str, is_root: bool, module: torch.nn.Module, args: Any) -> None:
         if not self.on:
             return
