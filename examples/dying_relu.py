@@ -61,7 +61,7 @@ def learn(name: str, rate: float, seed: int, images: Images, steps: int, bar: tq
     correct = accuracy(network, images.test, images.test_labels)
     # The layers are equally wide.
     dead = [
-        torch.stack([summary[0] for summary in layers.values()]).mean().item()
+        torch.stack([shares[0] for shares in layers.values()]).mean().item()
         for _, layers, _ in history
     ]
     return Run([step for step, _, _ in history], dead, correct)

@@ -53,8 +53,8 @@ def test_dead_units_are_those_that_never_let_a_gradient_through(
     torch.manual_seed(0)
     learn(model, monitor, [torch.randn(32, 3) for _ in range(4)])
     layer = monitor.compute().layers["1"]
-    assert (layer.function, layer.units) == ("ReLU", 3)
-    assert layer.dead_units.tolist() == [True, False, False]
+    assert (layer.function, len(layer.units)) == ("ReLU", 3)
+    assert layer.units.dead.tolist() == [True, False, False]
     assert layer.dead == pytest.approx(1 / 3)
     assert layer.saturated == pytest.approx(0.5, abs=0.1)  # all, half, none
     monitor.close()
@@ -80,7 +80,8 @@ def test_revived_units() -> None:
         assert monitor.compute().layers["1"].revived == 0
         learn(model, monitor, [on, on])
         layer = monitor.compute().layers["1"]
-        assert (layer.revived, layer.dead_units.tolist()) == (1, [False, True])
+        assert (layer.revived, layer.units.dead.tolist()) == (1, [False, True])
+        assert layer.units.revived.tolist() == [True, False]
         assert len(monitor.history) == 2
 
 
@@ -97,6 +98,10 @@ def test_saturation_mean_and_variance() -> None:
     assert layer.saturated == pytest.approx(((1 - y.square()) < 0.1).double().mean().item())
     assert layer.mean == pytest.approx(y.mean().item(), rel=1e-4)
     assert layer.variance == pytest.approx(y.var(correction=0).item(), rel=1e-4)
+    flat = ((1 - y.square()) < 0.1).double().mean(0)
+    torch.testing.assert_close(layer.units.saturated, flat)
+    torch.testing.assert_close(layer.units.mean, y.mean(0), atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(layer.units.variance, y.var(0, correction=0), atol=1e-6, rtol=1e-4)
 
 
 def test_the_variance_does_not_drown_in_the_mean() -> None:
@@ -127,7 +132,7 @@ def test_units(shape: tuple[int, ...], unit_dims: dict[str, int], units: int) ->
     with ActivationMonitor(model, unit_dims=unit_dims) as monitor:
         model(torch.ones(shape))
         layer = monitor.compute().layers["0"]
-    assert (layer.units, layer.dead, layer.mean, layer.variance) == (units, 0, 1, 0)
+    assert (len(layer.units), layer.dead, layer.mean, layer.variance) == (units, 0, 1, 0)
 
 
 def test_every_so_many_steps() -> None:
@@ -203,7 +208,7 @@ LAYERS = {
 
 
 def seen(monitor: ActivationMonitor) -> dict[str, tuple[str, int]]:
-    return {n: (layer.function, layer.units) for n, layer in monitor.compute().layers.items()}
+    return {n: (layer.function, len(layer.units)) for n, layer in monitor.compute().layers.items()}
 
 
 def test_every_call_is_a_layer() -> None:
@@ -263,6 +268,18 @@ def test_copies_rest_after_close() -> None:
     monitor.close()
     copied.train()(torch.randn(5, 4))
     assert not seen(monitor)
+
+
+def test_nothing_waits_for_the_device() -> None:
+    """Tensors without numbers can be counted, because nobody reads them before ``compute``."""
+    with torch.device("meta"):
+        model = Tower()
+        x = torch.empty(5, 4)
+    with ActivationMonitor(model, every=1, window=2) as monitor:
+        learn(model, monitor, [x] * 5)
+        assert len(monitor.history) == 2
+        with pytest.raises(NotImplementedError):
+            monitor.compute()
 
 
 def test_evaluation_is_not_looked_at() -> None:
@@ -358,7 +375,7 @@ def test_distributed_data_parallel(tmp_path: Path) -> None:
     reports = [torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in (0, 1)]
     for report in reports:
         layer = report.layers["1"]
-        assert layer.dead_units.tolist() == [False, True]
+        assert layer.units.dead.tolist() == [False, True]
         assert layer.mean == 0.25
         assert report.gradient_norms["0"] > 0
     assert reports[0].gradient_norms == reports[1].gradient_norms

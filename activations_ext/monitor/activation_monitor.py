@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from activations_ext.monitor.counts import Counts, in_several_processes, value_and_slope
-from activations_ext.monitor.report import LayerReport, Report
+from activations_ext.monitor.report import LayerReport, Report, Units
 from activations_ext.monitor.watch import Watch
 
 if TYPE_CHECKING:
@@ -138,20 +138,11 @@ class ActivationMonitor:
         layers = {}
         for name, local in now.counts.items():
             counts = local.added_up()
-            dead, saturated, mean, variance = counts.summary().tolist()
-            revived = 0
+            revived = torch.zeros_like(counts.dead)
             if before is not None and name in before.counts:
-                revived = int((before.counts[name].added_up().dead & ~counts.dead).sum())
-            layers[name] = LayerReport(
-                function=self._functions[name],
-                units=len(counts.active),
-                dead=dead,
-                dead_units=counts.dead.cpu(),
-                revived=revived,
-                saturated=saturated,
-                mean=mean,
-                variance=max(variance, 0.0),
-            )
+                revived = before.counts[name].added_up().dead & ~counts.dead
+            units = (counts.dead, revived, counts.saturation, counts.mean, counts.variance)
+            layers[name] = LayerReport(self._functions[name], Units(*(u.cpu() for u in units)))
         norms = {
             name: (_mean_over_processes(square).item() / max(1, now.samples)) ** 0.5
             for name in self._watch.owners
@@ -189,7 +180,7 @@ class ActivationMonitor:
         self._squared_norms.clear()
         self._windows = [*self._windows[-1:], window]
         norms = {name: (s / self._samples).sqrt() for name, s in window.squared_norms.items()}
-        self.history.append((self.step, {n: c.summary() for n, c in counts.items()}, norms))
+        self.history.append((self.step, {n: c.shares() for n, c in counts.items()}, norms))
         self._samples = 0
 
     # --- what is shown --------------------------------------------------------------------------

@@ -77,16 +77,18 @@ class Counts:
         """Of each unit, whether it never let a gradient through."""
         return self.active == 0
 
-    def summary(self) -> Tensor:
-        """Share of dead units, share saturated, and the output's mean and variance: 4 numbers."""
-        mean = self.sum / self.count
-        average = mean.mean()
-        return torch.stack(
-            [
-                self.dead.to(mean.dtype).mean(),
-                (self.saturated / self.count).mean(),
-                average,
-                (self.squares / self.count - mean.square()).mean()
-                + (mean - average).square().mean(),
-            ]
-        )
+    @property
+    def saturation(self) -> Tensor:
+        return self.saturated / self.count
+
+    @property
+    def mean(self) -> Tensor:
+        return self.sum / self.count
+
+    @property
+    def variance(self) -> Tensor:
+        return (self.squares / self.count - self.mean.square()).clamp_min(0)
+
+    def shares(self) -> Tensor:
+        """Of the whole layer: dead units, and saturated slopes."""
+        return torch.stack([self.dead.to(self.sum.dtype).mean(), self.saturation.mean()])

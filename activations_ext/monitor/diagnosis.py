@@ -68,7 +68,7 @@ def table(report: Report) -> str:
     ]
     for name, layer in report.layers.items():
         lines.append(
-            f"{name:<{width}}{layer.function:<12}{layer.units:>7}{layer.dead:>7.0%}"
+            f"{name:<{width}}{layer.function:<12}{len(layer.units):>7}{layer.dead:>7.0%}"
             f"{layer.revived:>9}{layer.saturated:>11.0%}{layer.mean:>10.3g}"
             f"{math.sqrt(layer.variance):>11.3g}"
         )

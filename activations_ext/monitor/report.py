@@ -8,22 +8,55 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
+class Units:
+    """Of each unit of a layer: tensors of shape (units), on the CPU."""
+
+    dead: Tensor
+    """It let no gradient through, for no example: bool."""
+    revived: Tensor
+    """It was dead in the window before and is not in this one: bool."""
+    saturated: Tensor
+    """The share of slopes that are smaller than the monitor's ``saturated_below``."""
+    mean: Tensor
+    """Of the outputs."""
+    variance: Tensor
+
+    def __len__(self) -> int:
+        return len(self.dead)
+
+
+@dataclass(frozen=True)
 class LayerReport:
-    """Of one activation in one window. Shares are of all units, or of units and examples."""
+    """Of one activation in one window."""
 
     function: str
-    units: int
-    dead: float
-    """The share of units that let no gradient through, for no example."""
-    dead_units: Tensor
-    """Which they are: bool, (units), on the CPU."""
-    revived: int
-    """How many units were dead in the window before and are not in this one."""
-    saturated: float
-    """The share of slopes that are smaller than the monitor's ``saturated_below``."""
-    mean: float
-    """Of the outputs."""
-    variance: float
+    units: Units
+
+    @property
+    def dead(self) -> float:
+        """The share of units that let no gradient through, for no example."""
+        return self.units.dead.double().mean().item()
+
+    @property
+    def revived(self) -> int:
+        """How many units were dead in the window before and are not in this one."""
+        return int(self.units.revived.sum())
+
+    @property
+    def saturated(self) -> float:
+        """The share of slopes that are smaller than the monitor's ``saturated_below``."""
+        return self.units.saturated.mean().item()
+
+    @property
+    def mean(self) -> float:
+        """Of the outputs of all units."""
+        return self.units.mean.mean().item()
+
+    @property
+    def variance(self) -> float:
+        """Of the outputs of all units, within them and between them."""
+        between = self.units.mean.var(correction=0)
+        return (self.units.variance.mean() + between).item()
 
 
 @dataclass(frozen=True)
