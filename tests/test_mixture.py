@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 from torch import distributions as D
+from torch._subclasses import FakeTensorMode
 from torch.func import grad, hessian, jvp, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from activations_ext import functional as F
 
@@ -269,6 +271,22 @@ def test_compile(dtype: torch.dtype) -> None:
         torch.autograd.grad(compiled, given), torch.autograd.grad(f(*given), given), strict=True
     ):
         torch.testing.assert_close(a, b)
+
+
+def test_nothing_is_looked_at_while_something_only_traces() -> None:
+    class Loss(torch.nn.Module):
+        def forward(self, *given: Tensor) -> Tensor:
+            return nll(*given)
+
+    given = tuple(part.detach() for part in arguments((5,), 3, 2, torch.float32))
+    for strict in (False, True):
+        exported = torch.export.export(Loss(), given, strict=strict).module()
+        torch.testing.assert_close(exported(*given), nll(*given))
+    torch.testing.assert_close(make_fx(Loss())(*given)(*given), nll(*given))
+    with FakeTensorMode() as mode:
+        fake = [mode.from_tensor(part) for part in given]
+        assert nll(*fake).shape == ()
+    assert nll(*fake, reduction="none").shape == (5,)
 
 
 def test_the_operators_keep_their_contract() -> None:

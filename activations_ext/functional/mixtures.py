@@ -6,7 +6,7 @@ import functools
 
 import torch
 from torch import Tensor
-from torch.compiler import is_dynamo_compiling
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from activations_ext._call import DTYPES, overridable
 
@@ -142,10 +142,12 @@ def _check(
 
 
 def validates(tensor: Tensor) -> bool:
-    """Its numbers can be looked at: nothing has to wait, and they are numbers already."""
+    """Its numbers can be looked at: nothing has to wait for them, and nothing only traces."""
     return (
-        tensor.device.type == "cpu"
-        and not is_dynamo_compiling()
+        not torch.compiler.is_compiling()
+        and tensor.device.type == "cpu"
+        and type(tensor) in (Tensor, torch.nn.Parameter)
+        and not is_in_torch_dispatch_mode()
         and not torch._C._are_functorch_transforms_active()
     )
 
