@@ -10,6 +10,8 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -48,12 +50,6 @@ def run_on_host(name: str, csrc: Path, directory: Path) -> subprocess.CompletedP
         pytest.skip("the compiler comes without its sanitizers")
     assert compiled.returncode == 0, compiled.stderr[-3000:]
     return subprocess.run([program], capture_output=True, text=True)
-
-
-@pytest.mark.parametrize("name", ["accuracy", "mixture", "pointwise", "prelu", "rows", "table"])
-def test_the_kernels_on_the_host(name: str, tmp_path: Path) -> None:
-    result = run_on_host(name, ROOT / "csrc", tmp_path)
-    assert (result.returncode, result.stdout) == (0, "clean\n"), result.stdout + result.stderr
 
 
 # The program that finds it, the file under csrc/cuda/, what stands there and what is planted.
@@ -119,15 +115,48 @@ PLANTED = {
 }
 
 
-@pytest.mark.parametrize("fault", PLANTED)
-def test_the_net_holds(fault: str, tmp_path: Path) -> None:
-    """A fault planted in the sources is found."""
+PROGRAMS = ("accuracy", "mixture", "pointwise", "prelu", "rows", "table")
+Runs = dict[str, Future[subprocess.CompletedProcess[str]]]
+
+
+def run_planted(fault: str, directory: Path) -> subprocess.CompletedProcess[str]:
     name, file, sound, faulty = PLANTED[fault]
-    shutil.copytree(ROOT / "csrc", tmp_path / "csrc")
-    sweep = tmp_path / "csrc/cuda" / file
+    shutil.copytree(ROOT / "csrc", directory / "csrc")
+    sweep = directory / "csrc/cuda" / file
     assert sweep.read_text().count(sound) == 1
     sweep.write_text(sweep.read_text().replace(sound, faulty))
-    assert run_on_host(name, tmp_path / "csrc", tmp_path).returncode != 0
+    return run_on_host(name, directory / "csrc", directory)
+
+
+@pytest.fixture(scope="module")
+def runs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Runs]:
+    """What the selected tests ask for, by as many compilers at once as there are processors."""
+    items = [item for item in request.session.items if item.path == request.path]
+    asked = {item.callspec.params.get("run") for item in items if hasattr(item, "callspec")}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        programs = {
+            name: pool.submit(run_on_host, name, ROOT / "csrc", tmp_path_factory.mktemp("program"))
+            for name in asked.intersection(PROGRAMS)
+        }
+        planted = {
+            fault: pool.submit(run_planted, fault, tmp_path_factory.mktemp("planted"))
+            for fault in asked.intersection(PLANTED)
+        }
+        yield programs | planted
+
+
+@pytest.mark.parametrize("run", PROGRAMS)
+def test_the_kernels_on_the_host(run: str, runs: Runs) -> None:
+    result = runs[run].result()
+    assert (result.returncode, result.stdout) == (0, "clean\n"), result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("run", PLANTED)
+def test_the_net_holds(run: str, runs: Runs) -> None:
+    """A fault planted in the sources is found."""
+    assert runs[run].result().returncode != 0
 
 
 @pytest.mark.parametrize(
