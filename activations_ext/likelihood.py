@@ -287,8 +287,10 @@ def scale_of(raw: Tensor, scale_by: str, floor: float) -> Tensor:
     if scale_by == "exp":
         return F.exp(raw) + floor
     if scale_by == "softplus":
-        return F.softplus(raw) + floor
-    return F.elu(raw) + (1 + floor) if scale_by == "elu" else raw + floor
+        return F.softplus(raw, threshold=40.0) + floor  # beyond it is raw to the last digit
+    if scale_by == "elu":  # elu(raw) + 1 would have lost its digits far on the left
+        return torch.where(raw > 0, raw + 1, F.exp(raw.clamp_max(0.0))) + floor
+    return raw + floor
 
 
 def _reduced(losses: Tensor, reduction: str) -> Tensor:

@@ -142,6 +142,20 @@ def test_a_mixture_of_one_is_the_gaussian_with_learned_variance() -> None:
     torch.testing.assert_close(one.nll(with_logit, target), learned.nll(outputs, target))
 
 
+@pytest.mark.parametrize("scale_by", ["exp", "softplus", "elu"])
+def test_scales_keep_their_digits(scale_by: str) -> None:
+    """Far on the left all three are the exponential, and in the loss the same."""
+    family = Gaussian(None, scale_by)
+    raw = torch.tensor([-60.0, -30.0, -18.0, 3.0, 50.0], dtype=torch.float64)
+    outputs = torch.stack([torch.zeros_like(raw), raw], 1)
+    deviation = family.distribution(outputs).stddev.flatten()
+    torch.testing.assert_close(deviation[:3], raw[:3].exp(), rtol=1e-7, atol=0)
+    target = torch.zeros(5, 1, dtype=torch.float64)
+    losses = family.nll(outputs, target, "none")
+    expected = deviation.log() + 0.5 * math.log(2 * math.pi)
+    torch.testing.assert_close(losses, expected, rtol=1e-12, atol=1e-12)
+
+
 # --- mixtures -------------------------------------------------------------------------------------
 
 

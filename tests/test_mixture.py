@@ -159,6 +159,21 @@ def test_scales_at_the_ends_of_the_numbers(scale_by: str, raw: float) -> None:
     assert scale.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("floor", [0.0, 1e-3])
+@pytest.mark.parametrize("scale_by", ["exp", "softplus", "elu"])
+def test_the_kernel_and_the_formula_have_the_same_limits(
+    scale_by: str, floor: float, dtype: torch.dtype
+) -> None:
+    """The formula on torch's operators is what runs under vmap."""
+    ends = [-1e4, -720.0, -708.0, -104.0, -87.5, -80.0, 80.0, 88.5, 104.0, 708.0, 720.0, 1e4]
+    scale = torch.tensor(ends, dtype=dtype)[:, None, None]
+    given = (scale[:, 0] * 0, scale * 0, scale, scale[:, 0] * 0)
+    ours = nll(*given, scale_by=scale_by, floor=floor, reduction="none")
+    formula = vmap(lambda *part: nll(*part, scale_by=scale_by, floor=floor))(*given)
+    torch.testing.assert_close(ours, formula)
+
+
 def test_nan_stays_nan_and_in_its_row() -> None:
     for which in range(4):
         given = [part.detach().clone() for part in arguments((5,), 3, 2, torch.float32)]

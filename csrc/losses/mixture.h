@@ -16,11 +16,23 @@ namespace activations_ext {
 template <class T>
 constexpr bool kIsDouble = std::is_same_v<typename NumberOf<T>::type, double>;
 
-// f, and f' of the input and the result. The exponentials are cut off where they would overflow.
+// What a standard deviation may be: from the smallest normal number, so that nothing is 0·∞, to an
+// exponential that does not overflow.
+struct ScaleLimits {
+  double least, log_least, log_largest;
+};
+constexpr ScaleLimits scale_limits(bool is_double) {
+  return is_double ? ScaleLimits{0x1p-1022, -708.3964185322641, 709.0}
+                   : ScaleLimits{0x1p-126, -87.33654475055310, 88.0};
+}
+template <class T>
+constexpr ScaleLimits kScaleLimits = scale_limits(kIsDouble<T>);
+
+// f, and f' of the input and the result.
 struct ExpScale {
   template <class T>
   static constexpr T value(T x) {
-    return exp(at_most(x, kIsDouble<T> ? 709.0 : 88.0));
+    return exp(at_most(x, kScaleLimits<T>.log_largest));
   }
   template <class T>
   static constexpr T slope(T, T y) {
@@ -74,8 +86,7 @@ void with_scale(ScaleBy scale_by, Run run) {
   }
 }
 
-// A target's distance from the mean of a component, in one dimension. No scale is smaller than the
-// smallest normal number, so that nothing is 0·∞.
+// A target's distance from the mean of a component, in one dimension.
 template <class T>
 struct Deviation {
   T z, inverse, log_scale, log_slope;  // 1/σ, log σ, σ'/σ
@@ -84,13 +95,14 @@ struct Deviation {
   static constexpr Deviation of(F, T target, T mean, T scale, double floor) {
     if constexpr (std::is_same_v<F, ExpScale>) {
       if (floor == 0) {
-        const T log_sigma = at_least(scale, kIsDouble<T> ? -708.0 : -87.0);
+        const T log_sigma =
+            at_most(at_least(scale, kScaleLimits<T>.log_least), kScaleLimits<T>.log_largest);
         const T inverse = exp(-log_sigma);
         return {(target - mean) * inverse, inverse, log_sigma, T(1.0)};
       }
     }
     const T y = F::value(scale);
-    const T sigma = at_least(y + T(floor), kIsDouble<T> ? 0x1p-1022 : 0x1p-126);
+    const T sigma = at_least(y + T(floor), kScaleLimits<T>.least);
     const T inverse = T(1.0) / sigma;
     return {(target - mean) * inverse, inverse, log(sigma), F::slope(scale, y) * inverse};
   }

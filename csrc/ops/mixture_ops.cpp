@@ -8,6 +8,7 @@
 #include "../autograd/node.h"
 #include "../checks.h"
 #include "../launch.h"
+#include "../losses/mixture.h"
 #include "find_operator.h"
 
 namespace activations_ext {
@@ -37,24 +38,25 @@ struct Formula {
           int64_t scale_by, double floor) {
     const auto dtype = at::toOpMathType(mean.scalar_type());
     logits = raw_logits.to(dtype);
+    const ScaleLimits limits = scale_limits(dtype == at::kDouble);
     const Tensor s = scale.to(dtype);
     Tensor value = s, slope = at::ones_like(s);
     switch (ScaleBy(scale_by)) {
       case ScaleBy::kExp:
-        value = slope = s.clamp_max(dtype == at::kDouble ? 709.0 : 88.0).exp();
+        value = slope = s.clamp_max(limits.log_largest).exp();
         break;
       case ScaleBy::kSoftplus:
-        value = at::softplus(s, 1, 1000);
+        value = at::softplus(s, /*beta=*/1, /*threshold=*/40);  // beyond it is s to the last digit
         slope = at::sigmoid(s);
         break;
       case ScaleBy::kElu:
-        value = at::elu(s) + 1;
+        value = at::where(s > 0, s + 1, s.clamp_max(0).exp());  // elu(s) + 1 has lost its digits
         slope = at::where(s > 0, slope, value);
         break;
       case ScaleBy::kIdentity:
         break;
     }
-    sigma = (value + floor).clamp_min(dtype == at::kDouble ? 0x1p-1022 : 0x1p-126);
+    sigma = (value + floor).clamp_min(limits.least);
     log_slope = slope / sigma;
     z = (target.to(dtype).unsqueeze(-2) - mean.to(dtype)) / sigma;
     joint = logits + (-0.5 * z * z - sigma.log()).sum(-1);
@@ -65,7 +67,7 @@ Tensor composite(const Tensor& logits, const Tensor& mean, const Tensor& scale,
                  const Tensor& target, int64_t scale_by, double floor) {
   const Formula of(logits, mean, scale, target, scale_by, floor);
   const Tensor weights = of.logits.logsumexp(-1), all = of.joint.logsumexp(-1);
-  return weights - all + 0.918938533204672742 * mean.size(-1);
+  return weights - all + normalizer(mean.size(-1));
 }
 
 Gradients composite_backward(const Tensor& grad_nll, const Tensor& logits, const Tensor& mean,
