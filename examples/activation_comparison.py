@@ -19,7 +19,7 @@ import torch
 from tqdm import tqdm
 
 from activations_ext import nn
-from common import figure_options, new_figure, positive, save_figure, save_numbers
+from common import explained, figure_options, new_figure, positive, save_figure, save_numbers
 from image_data import Images, load_images
 from networks import accuracy, batches, dense
 
@@ -77,13 +77,12 @@ def draw(errors: dict[str, list[list[float]]], title: str, path: Path) -> None:
 
 
 def main() -> None:
-    parser = figure_options("activation_comparison", "Nine activations, without dropout")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="images, as train_images.py's")
+    parser = figure_options("activation_comparison", "Nine activations, without dropout", seeds=5)
     parser.add_argument("--rates", type=float, nargs="+", default=[0.05], help=" ")
     parser.add_argument("--epochs", type=positive, default=6, help=" ")
-    parser.add_argument("--seeds", type=positive, default=5, help=" ")
     options = parser.parse_args()
-    images = load_images(options.data)
+    with explained(parser):
+        images = load_images(options.data)
     errors: dict[str, list[list[float]]] = {}
     rates: dict[str, float] = {}
     sweep = len(options.rates) if len(options.rates) > 1 else 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +21,28 @@ class DataError(Exception):
     """The data cannot be used, and the text says why."""
 
 
-def figure_options(name: str, description: str) -> argparse.ArgumentParser:
-    """What all figures take: where they and their numbers go, and how often chance is asked."""
+@contextmanager
+def explained(parser: argparse.ArgumentParser) -> Iterator[None]:
+    """A DataError ends the program with its text, as a wrong option does."""
+    try:
+        yield
+    except DataError as error:
+        parser.error(str(error))
+
+
+def figure_options(
+    name: str, description: str, seeds: int | None = None
+) -> argparse.ArgumentParser:
+    """Where a figure and its numbers go and, of one that trains, on which images and how often."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     directory = Path("build/figures")
     parser.add_argument("--plot", type=Path, default=directory / f"{name}.png", help="the picture")
     parser.add_argument("--json", type=Path, default=directory / f"{name}.json", help="the numbers")
+    if seeds is not None:
+        parser.add_argument("--data", type=Path, metavar="DIR", help="images, as train_images.py's")
+        parser.add_argument("--seeds", type=positive, default=seeds, help=" ")
     return parser
 
 

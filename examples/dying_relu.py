@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from activations_ext import nn
 from activations_ext.monitor import ActivationMonitor
-from common import figure_options, new_figure, positive, save_figure, save_numbers
+from common import explained, figure_options, new_figure, positive, save_figure, save_numbers
 from image_data import Images, load_images
 from networks import accuracy, batches, dense
 
@@ -61,10 +61,10 @@ def learn(name: str, rate: float, seed: int, images: Images, steps: int, bar: tq
     correct = accuracy(network, images.test, images.test_labels)
     # The layers are equally wide.
     dead = [
-        torch.stack([shares[0] for shares in layers.values()]).mean().item()
-        for _, layers, _ in history
+        torch.stack([shares[0] for shares in moment.shares.values()]).mean().item()
+        for moment in history
     ]
-    return Run([step for step, _, _ in history], dead, correct)
+    return Run([moment.step for moment in history], dead, correct)
 
 
 def draw(runs: dict[str, dict[float, list[Run]]], path: Path) -> None:
@@ -95,13 +95,14 @@ def draw(runs: dict[str, dict[float, list[Run]]], path: Path) -> None:
 
 
 def main() -> None:
-    parser = figure_options("dying_relu", "The share of dead units by step and learning rate")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="images, as train_images.py's")
+    parser = figure_options(
+        "dying_relu", "The share of dead units by step and learning rate", seeds=3
+    )
     parser.add_argument("--rates", type=float, nargs="+", default=[0.1, 0.3, 0.6, 1.0], help=" ")
     parser.add_argument("--steps", type=positive, default=300, help=" ")
-    parser.add_argument("--seeds", type=positive, default=3, help=" ")
     options = parser.parse_args()
-    images = load_images(options.data)
+    with explained(parser):
+        images = load_images(options.data)
     runs: dict[str, dict[float, list[Run]]] = {name: {} for name in ACTIVATIONS}
     total = len(ACTIVATIONS) * len(options.rates) * options.seeds * options.steps
     with tqdm(total=total, unit="step") as bar:

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 import activations_ext.nn
 from activations_ext import functional as F
-from common import DataError, new_figure, positive, save_figure, save_numbers
+from common import explained, new_figure, positive, save_figure, save_numbers
 from shakespeare_text import VOCABULARY, fetch, read_tokens
 
 TORCHS, OURS = "torch's cross_entropy", "linear_cross_entropy"
@@ -224,10 +224,8 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw losses, memory and time")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures down")
     options = parser.parse_args()
-    try:
+    with explained(parser):
         options.tokens = read_tokens(options.texts or fetch(Path("build/texts")))
-    except DataError as error:
-        parser.error(str(error))
     return options
 
 

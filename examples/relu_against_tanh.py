@@ -21,7 +21,7 @@ from torch import nn as torch_nn
 from tqdm import tqdm
 
 from activations_ext import nn
-from common import figure_options, new_figure, positive, save_figure, save_numbers
+from common import explained, figure_options, new_figure, positive, save_figure, save_numbers
 from image_data import Images, load_images
 from networks import accuracy, batches
 
@@ -104,16 +104,17 @@ def draw(runs: dict[str, list[Run]], rates: dict[str, float], error: float, path
 
 
 def main() -> None:
-    parser = figure_options("relu_against_tanh", "ReLU against tanh (Krizhevsky 2012, figure 1)")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="images, as train_images.py's")
+    parser = figure_options(
+        "relu_against_tanh", "ReLU against tanh (Krizhevsky 2012, figure 1)", seeds=5
+    )
     parser.add_argument("--error", type=float, default=0.25, help="the training error to reach")
     parser.add_argument("--rates", type=float, nargs="+", default=[0.01, 0.03, 0.1, 0.3], help=" ")
     parser.add_argument("--batch-size", type=positive, default=128, help=" ")
     parser.add_argument("--judge-every", type=positive, default=5, help="so many steps")
     parser.add_argument("--most-epochs", type=float, default=2.0, help=" ")
-    parser.add_argument("--seeds", type=positive, default=5, help=" ")
     options = parser.parse_args()
-    images = load_images(options.data)
+    with explained(parser):
+        images = load_images(options.data)
     rates: dict[str, float] = {}
     sweeps: dict[str, dict[float, float | None]] = {}
     runs: dict[str, list[Run]] = {}

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import activations_ext.nn
-from common import DataError, new_figure, positive, save_figure
+from common import explained, new_figure, positive, save_figure
 from image_data import Images, load_images
 from networks import accuracy, batches, convolutional
 
@@ -143,10 +143,8 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw both loss curves")
     options = parser.parse_args()
-    try:
+    with explained(parser):
         options.images = load_images(options.data)
-    except DataError as error:
-        parser.error(str(error))
     return options
 
 

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from activations_ext import nn
 from activations_ext.monitor.counts import value_and_slope
-from common import figure_options, new_figure, positive, save_figure, save_numbers
+from common import explained, figure_options, new_figure, positive, save_figure, save_numbers
 from image_data import Images, load_images
 from networks import batches, dense
 
@@ -84,13 +84,14 @@ def learn(network: torch_nn.Module, images: Images, steps: int, bar: tqdm[Any]) 
 
 
 def main() -> None:
-    parser = figure_options("vanishing_gradients", "The gradient's norm by layer and activation")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="images, as train_images.py's")
+    parser = figure_options(
+        "vanishing_gradients", "The gradient's norm by layer and activation", seeds=5
+    )
     parser.add_argument("--layers", type=positive, default=20, help="with an activation behind")
     parser.add_argument("--steps", type=positive, default=300, help="of learning")
-    parser.add_argument("--seeds", type=positive, default=5, help=" ")
     options = parser.parse_args()
-    images = load_images(options.data)
+    with explained(parser):
+        images = load_images(options.data)
     inputs = images.train[0].numel()
     norms: dict[str, list[list[float]]] = {name: [] for name in ACTIVATIONS}
     recursions: dict[str, list[list[float]]] = {name: [] for name in ACTIVATIONS}

@@ -53,12 +53,22 @@ def test_language_model(tmp_path: Path) -> None:
     assert ours["losses"][-1] < ours["losses"][0]
 
 
-def test_language_model_says_what_is_wrong_with_its_texts(tmp_path: Path) -> None:
-    (tmp_path / "no.tar.gz").write_bytes(b"no archive")
-    command = [sys.executable, str(EXAMPLES / "language_model.py"), f"--texts={tmp_path}/no.tar.gz"]
+@pytest.mark.parametrize(
+    ("name", "option", "text"),
+    [
+        ("language_model", "--texts", "no.archive cannot be read"),
+        ("train_images", "--data", "no.archive is not a directory"),
+        ("dying_relu", "--data", "no.archive is not a directory"),
+    ],
+)
+def test_examples_say_what_is_wrong_with_their_data(
+    name: str, option: str, text: str, tmp_path: Path
+) -> None:
+    (tmp_path / "no.archive").write_bytes(b"no archive")
+    command = [sys.executable, str(EXAMPLES / f"{name}.py"), f"{option}={tmp_path}/no.archive"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 2
-    assert "no.tar.gz cannot be read" in result.stderr
+    assert text in result.stderr
 
 
 def test_mixture_density(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from activations_ext.monitor.counts import Counts, in_several_processes, value_and_slope
-from activations_ext.monitor.report import LayerReport, Report, Units
+from activations_ext.monitor.report import LayerReport, Moment, Report, Units
 from activations_ext.monitor.watch import Watch
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class ActivationMonitor:
         self.saturated_below, self.dead_below = saturated_below, dead_below
         self.unit_dims = dict(unit_dims or {})
         self.step = 0
-        self.history: list[tuple[int, dict[str, Tensor], dict[str, Tensor]]] = []
+        self.history: list[Moment] = []
         self._samples = 0
         self._counts: dict[str, Counts] = {}
         self._functions: dict[str, str] = {}
@@ -180,7 +180,8 @@ class ActivationMonitor:
         self._squared_norms.clear()
         self._windows = [*self._windows[-1:], window]
         norms = {name: (s / self._samples).sqrt() for name, s in window.squared_norms.items()}
-        self.history.append((self.step, {n: c.shares() for n, c in counts.items()}, norms))
+        shares = {name: of_layer.shares() for name, of_layer in counts.items()}
+        self.history.append(Moment(self.step, shares, norms))
         self._samples = 0
 
     # --- what is shown --------------------------------------------------------------------------

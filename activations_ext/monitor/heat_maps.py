@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-History = list[tuple[int, dict[str, Tensor], dict[str, Tensor]]]
+    from activations_ext.monitor.report import Moment
 
 
-def draw(history: History) -> Figure:
+def draw(history: list[Moment]) -> Figure:
     """Dead units, saturated slopes and the gradient's norm; layers from below, steps to the right.
 
     Raises ValueError where no window is complete yet.
@@ -22,14 +20,14 @@ def draw(history: History) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(14, 4), layout="constrained")
-    steps = [step for step, _, _ in history]
-    summaries = [{name: row.tolist() for name, row in rows.items()} for _, rows, _ in history]
-    norms = [{name: norm.item() for name, norm in row.items()} for _, _, row in history]
+    steps = [moment.step for moment in history]
+    shares = [{name: both.tolist() for name, both in m.shares.items()} for m in history]
+    norms = [{name: norm.item() for name, norm in m.gradient_norms.items()} for m in history]
     dead, saturated, gradients = figure.subplots(1, 3)
-    share = {"vmin": 0.0, "vmax": 1.0, "cmap": "viridis"}
+    scale = {"vmin": 0.0, "vmax": 1.0, "cmap": "viridis"}
     for axes, place, title in ((dead, 0, "dead units"), (saturated, 1, "saturated slopes")):
-        rows = [{name: row[place] for name, row in window.items()} for window in summaries]
-        _heat_map(figure, axes, steps, rows, title, **share)
+        rows = [{name: row[place] for name, row in window.items()} for window in shares]
+        _heat_map(figure, axes, steps, rows, title, **scale)
     _heat_map(figure, gradients, steps, norms, "gradient norm", norm="log", cmap="magma")
     return figure
 

@@ -8,6 +8,17 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
+class Moment:
+    """One complete window of the monitor's history, still on the device: numbers by layer."""
+
+    step: int
+    """The last of the window."""
+    shares: dict[str, Tensor]
+    """Of dead units, and of saturated slopes."""
+    gradient_norms: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
 class Units:
     """Of each unit of a layer: tensors of shape (units), on the CPU."""
 
