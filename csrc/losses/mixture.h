@@ -94,7 +94,7 @@ struct Deviation {
   template <class F>
   static constexpr Deviation of(F, T target, T mean, T scale, double floor) {
     if constexpr (std::is_same_v<F, ExpScale>) {
-      if (floor == 0) {
+      if (floor == 0) {  // the logarithm is there already, and no division is needed
         const T log_sigma =
             at_most(at_least(scale, kScaleLimits<T>.log_least), kScaleLimits<T>.log_largest);
         const T inverse = exp(-log_sigma);
