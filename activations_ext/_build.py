@@ -5,21 +5,25 @@ Imported before it: a mangled symbol that is missing would be all that Python sa
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
 _FOLDER = Path(__file__).parent
 
-try:
-    # Needs no torch to be loaded, so that it can tell for which one it was built.
-    from activations_ext._cpu_default import built_for
-except ModuleNotFoundError as error:
-    raise ImportError(
-        f"activations_ext in {_FOLDER} has not been compiled: where this is the source tree it "
-        "hides an installed package, so leave the directory, or compile here with `pip install "
-        "--no-build-isolation --editable .`"
-    ) from error
+
+def import_compiled(name: str) -> ModuleType:
+    """The compiled module ``activations_ext.<name>``. Raises ImportError where there is none."""
+    try:
+        return importlib.import_module(f"activations_ext.{name}")
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"activations_ext in {_FOLDER} has not been compiled ({name} is missing): where this "
+            "is the source tree it hides an installed package, so leave the directory, or compile "
+            "here with `pip install --no-build-isolation --editable .`"
+        ) from error
 
 
 def check(built_for: str, found: str) -> None:
@@ -32,4 +36,21 @@ def check(built_for: str, found: str) -> None:
         )
 
 
-check(built_for, torch.__version__)
+def check_only_copy() -> None:
+    """Raise ImportError if a copy of the package in another folder has registered its operators.
+
+    torch would end the process as the second copy registers them.
+    """
+    namespace = torch.ops.activations_ext
+    loaded = vars(namespace).setdefault("loaded_from", _FOLDER)
+    if loaded != _FOLDER:
+        raise ImportError(
+            f"activations_ext in {_FOLDER} cannot be imported: this process has already loaded "
+            f"the copy in {loaded}"
+        )
+
+
+# Needs no torch to be loaded, so that it can tell for which one it was built.
+check(import_compiled("_cpu_default").built_for, torch.__version__)
+check_only_copy()
+import_compiled("_C")

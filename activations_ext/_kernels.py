@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from collections.abc import Container
 
 import torch
 
 from activations_ext import _C
+from activations_ext._build import import_compiled
 
 # From the least to the most demanding.
 _MODULES = {"DEFAULT": "_cpu_default", "AVX2": "_cpu_avx2", "AVX512": "_cpu_avx512"}
@@ -39,7 +39,7 @@ def choose_capability(wanted: str, supported: Container[str]) -> str:
 _capability = choose_capability(
     torch.backends.cpu.get_cpu_capability(), _C.supported_capabilities()
 )
-_C.set_kernels(importlib.import_module(f"activations_ext.{_MODULES[_capability]}").kernels)
+_C.set_kernels(import_compiled(_MODULES[_capability]).kernels)
 
 
 def cpu_capability() -> str:

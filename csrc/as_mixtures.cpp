@@ -4,6 +4,8 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 
+#include "layout.h"
+
 namespace activations_ext {
 namespace {
 
@@ -12,12 +14,13 @@ Strided<const void*> rows_of(at::Tensor& tensor) {
   int64_t expected = 1;
   for (int64_t d = tensor.dim() - 1; d > 0; --d) {
     if (tensor.size(d) != 1 && tensor.stride(d) != expected) {
+      check_storage(tensor);
       tensor = tensor.contiguous();
       break;
     }
     expected *= tensor.size(d);
   }
-  return {tensor.const_data_ptr(), tensor.stride(0)};
+  return {readable(tensor), tensor.stride(0)};
 }
 
 }  // namespace
@@ -47,8 +50,8 @@ MixtureGradientTensors MixtureJob::empty_gradient() const {
 
 MixtureGradient MixtureJob::memory(const at::Tensor& grad_nll,
                                    const MixtureGradientTensors& gradient) {
-  return {grad_nll.const_data_ptr(), gradient.logits.mutable_data_ptr(),
-          gradient.mean.mutable_data_ptr(), gradient.scale.mutable_data_ptr()};
+  return {readable(grad_nll), gradient.logits.mutable_data_ptr(), gradient.mean.mutable_data_ptr(),
+          gradient.scale.mutable_data_ptr()};
 }
 
 }  // namespace activations_ext

@@ -9,7 +9,10 @@ namespace activations_ext {
 
 AsRows::AsRows(std::vector<at::Tensor> of, int64_t dim) : tensors(std::move(of)) {
   if (describe(dim)) return;
-  for (at::Tensor& tensor : tensors) tensor = tensor.contiguous();
+  for (at::Tensor& tensor : tensors) {
+    check_storage(tensor);
+    tensor = tensor.contiguous();
+  }
   TORCH_INTERNAL_ASSERT(describe(dim));
 }
 
@@ -58,6 +61,7 @@ std::vector<at::Tensor> matrices(const RowsOfLogits& of, const at::Tensor& more)
 }
 
 at::Tensor padded(const at::Tensor& weight, at::ScalarType dtype, int64_t padding) {
+  check_storage(weight);
   if (padding == 0) return weight.to(dtype).contiguous();
   at::Tensor result = at::zeros({weight.numel() + padding}, weight.options().dtype(dtype));
   result.narrow(0, 0, weight.numel()).copy_(weight);
@@ -70,7 +74,10 @@ StatisticsJob::StatisticsJob(const RowsOfLogits& of, const at::Tensor& more, boo
                              int64_t padding)
     : as_rows(matrices(of, more), of.dim), weight_(of.weight), sizes_(of.logits.sizes()) {
   if (!sizes_.empty()) sizes_.erase(sizes_.begin() + of.dim);
-  if (of.target.defined()) target = of.target.contiguous();
+  if (of.target.defined()) {
+    check_storage(of.target);
+    target = of.target.contiguous();
+  }
   const bool of_logit = weight_of_logit(of);
   if (of.weight.defined() && !of_logit)
     class_weights = padded(of.weight, at::toOpMathType(of.logits.scalar_type()), padding);
@@ -111,6 +118,7 @@ StatisticsGradient StatisticsJob::gradient(const RowStatisticsTensors& row,
                                            const RowStatisticsTensors& grad, bool stream) {
   const auto dense = [&](const at::Tensor& numbers) -> const void* {
     if (!numbers.defined()) return nullptr;
+    check_storage(numbers);
     alive_.push_back(numbers.contiguous());
     return alive_.back().const_data_ptr();
   };

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "launch.h"
+#include "layout.h"
 #include "row_job.h"
 
 namespace activations_ext {
@@ -22,9 +23,9 @@ struct AsRows {
   template <class Pointer = const void*>
   Matrix<Pointer> matrix(std::size_t i) const {
     if constexpr (std::is_same_v<Pointer, void*>)
-      return {tensors[i].mutable_data_ptr(), layouts[i]};
+      return {writable(tensors[i]), layouts[i]};
     else
-      return {tensors[i].const_data_ptr(), layouts[i]};
+      return {readable(tensors[i]), layouts[i]};
   }
 
  private:

@@ -21,6 +21,27 @@ Number number_of(at::ScalarType dtype) {
   }
 }
 
+void check_storage(const at::Tensor& tensor) {
+  if (tensor.numel() == 0) return;
+  int64_t last = tensor.storage_offset();
+  for (int64_t d = 0; d < tensor.dim(); ++d) last += (tensor.size(d) - 1) * tensor.stride(d);
+  const int64_t needed = (last + 1) * int64_t(tensor.itemsize());
+  const int64_t available = int64_t(tensor.storage().nbytes());
+  TORCH_CHECK(needed <= available, "expected a tensor whose storage holds at least ", needed,
+              " bytes, but got one of ", available,
+              " bytes: its storage was freed or resized after the tensor was made");
+}
+
+const void* readable(const at::Tensor& tensor) {
+  check_storage(tensor);
+  return tensor.const_data_ptr();
+}
+
+void* writable(const at::Tensor& tensor) {
+  check_storage(tensor);
+  return tensor.mutable_data_ptr();
+}
+
 bool same_dense_layout(const at::Tensor& a, const at::Tensor& b) {
   if (a.is_contiguous() && b.is_contiguous()) return true;
   return a.strides() == b.strides() && a.is_non_overlapping_and_dense();

@@ -11,6 +11,14 @@ namespace activations_ext {
 // The type of the numbers in a tensor's memory.
 Number number_of(at::ScalarType dtype);
 
+// The first number of `tensor`. Raises RuntimeError if the storage ends before the last one, which
+// `untyped_storage().resize_()` can bring about.
+const void* readable(const at::Tensor& tensor);
+void* writable(const at::Tensor& tensor);
+
+// The same check for memory that somebody else walks.
+void check_storage(const at::Tensor& tensor);
+
 // Both can be walked as flat memory, element by element.
 bool same_dense_layout(const at::Tensor& a, const at::Tensor& b);
 

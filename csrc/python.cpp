@@ -15,6 +15,7 @@
 #include "autograd/pointwise.h"
 #include "cpu/large_blocks.h"
 #include "cpu/launch.h"
+#include "layout.h"
 #include "ops/cross_entropy.h"
 #include "ops/prelu_ops.h"
 #include "ops/random_ops.h"
@@ -265,6 +266,10 @@ void add_entries(pybind11::module_& module) {
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
   add_entries(module);
   module.def("set_kernels", [](const pybind11::capsule& kernels) {
+    TORCH_CHECK_TYPE(PyCapsule_IsValid(kernels.ptr(), cpu::kKernelTableCapsule),
+                     "set_kernels(): expected a capsule called ", cpu::kKernelTableCapsule,
+                     ", but got ",
+                     kernels.name() == nullptr ? "one without a name" : kernels.name());
     cpu::set_kernels(kernels.get_pointer<const cpu::KernelTable>());
   });
   // The logits, which are rows of classes along dimension 1, become their gradient. No Autograd and
@@ -278,9 +283,14 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
                 const std::optional<at::Tensor>& grad_weighted_sum) {
                pybind11::gil_scoped_release no_gil;
                at::AutoDispatchBelowADInplaceOrView below;
-               overwrite_with_gradient(grad_log_sum, grad_target_logit, grad_weighted_sum, logits,
-                                       target, weight, ignore_index, softcap, maximum, log_sum);
+               row_statistics_gradient(grad_log_sum, grad_target_logit, grad_weighted_sum, {},
+                                       logits, /*dim=*/1, target, weight, ignore_index, softcap,
+                                       maximum, log_sum, {}, /*overwrite=*/true);
              });
+  // For tensors that torch's operators compute with before ours do.
+  module.def("check_storage", [](const at::Tensor& tensor) {
+    if (is_plain_memory(tensor)) check_storage(tensor);
+  });
   module.def("check_targets", [](const at::Tensor& on) {
     pybind11::gil_scoped_release no_gil;
     launch_on(on).check_targets(on);

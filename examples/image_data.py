@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import io
+import math
 import pickle
+import pickletools
 import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
@@ -18,6 +21,10 @@ from common import DataError
 
 # Where Debian's package dataset-fashion-mnist puts its files.
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+
+DEFLATE = 1032  # bytes that one byte of gzip's format unpacks to, at most
+
+Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -49,17 +56,10 @@ def load_images(directory: Path | None = None) -> Images:
 def load_idx(directory: Path) -> Images:
     """The four files of MNIST and its successors, compressed or not."""
     train, train_labels, test, test_labels = (
-        read_idx(find(directory, name))
-        for name in (
-            "train-images-idx3-ubyte",
-            "train-labels-idx1-ubyte",
-            "t10k-images-idx3-ubyte",
-            "t10k-labels-idx1-ubyte",
-        )
+        read_idx(find(directory, f"{part}-{kind}-idx{dimensions}-ubyte"), dimensions)
+        for part in ("train", "t10k")
+        for kind, dimensions in (("images", 3), ("labels", 1))
     )
-    for images in (train, test):
-        if images.ndim != 3:
-            raise DataError(f"images in {directory} have {images.ndim - 1} dimensions and not 2")
     return standardised(
         directory.resolve().name, train[:, None], train_labels, test[:, None], test_labels
     )
@@ -74,55 +74,113 @@ def find(directory: Path, name: str) -> Path:
     )
 
 
-def read_idx(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def read_idx(path: Path, dimensions: int) -> Bytes:
     """One idx file: two zeros, the type (8: bytes), the number of sizes, the sizes, the bytes."""
     try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            head = file.read(4)
+            if head[:3] != b"\0\0\x08" or len(head) < 4:
+                raise DataError(f"{path} is not an idx file of bytes")
+            if head[3] != dimensions:
+                raise DataError(f"{path} has {head[3]} dimensions and not {dimensions}")
+            sizes = file.read(4 * dimensions)
+            if len(sizes) < 4 * dimensions:
+                raise DataError(f"{path} ends within its header")
+            shape = struct.unpack(f">{dimensions}I", sizes)
+            count = math.prod(shape)
+            # Before anything is allocated: a file cannot hold more than it could unpack to.
+            if count > path.stat().st_size * (DEFLATE if path.suffix == ".gz" else 1):
+                raise DataError(f"{path} announces shape {shape}, but is too short for it")
+            data = file.read(count + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
-    if len(content) < 4 or content[:3] != b"\0\0\x08":
-        raise DataError(f"{path} is not an idx file of bytes")
-    start = 4 + 4 * content[3]
-    if len(content) < start:
-        raise DataError(f"{path} ends within its header")
-    shape = struct.unpack(f">{content[3]}I", content[4:start])
-    data = np.frombuffer(content, np.uint8, offset=start)
-    if data.size != np.prod(shape, dtype=np.int64):
-        raise DataError(f"{path} announces shape {shape} and holds {data.size} bytes")
-    return data.reshape(shape)
+    if len(data) != count:
+        held = f"{len(data)} bytes" if len(data) < count else "more"
+        raise DataError(f"{path} announces shape {shape} and holds {held}")
+    return np.frombuffer(data, np.uint8).reshape(shape)
 
 
-class ArrayUnpickler(pickle.Unpickler):
-    """A pickle may call anything; CIFAR-10's needs no more than what makes an array."""
+class PickledArray:
+    """What stands for an array while a pickle is read: it has a shape and bytes, and nothing else.
 
-    ALLOWED = (
-        ("numpy.core.multiarray", "_reconstruct"),
-        ("numpy._core.multiarray", "_reconstruct"),
-        ("numpy", "ndarray"),
-        ("numpy", "dtype"),
-        ("_codecs", "encode"),
-    )
+    numpy would believe whatever the file says about the type of the elements.
+    """
+
+    def __init__(self, *_: object) -> None:
+        self.state: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def array(self) -> Bytes:
+        """Raises ValueError or TypeError where the file holds no array of bytes in C order."""
+        _, shape, dtype, fortran, content = self.state
+        if not isinstance(dtype, PickledType) or dtype.name not in ("u1", "|u1", b"u1", b"|u1"):
+            raise TypeError("not an array of bytes")
+        if fortran or not isinstance(content, bytes):
+            raise TypeError("not in C order")
+        array: Bytes = np.frombuffer(content, np.uint8).reshape(shape)
+        return array
+
+
+class PickledType:
+    """What stands for a numpy.dtype: its name."""
+
+    def __init__(self, name: object = None, *_: object) -> None:
+        self.name = name
+
+    def __setstate__(self, _: object) -> None:
+        """Byte order and alignment, of which a byte has none."""
+
+
+def encoded(text: str, encoding: str) -> bytes:
+    """Python 3 writes bytes into a pickle of Python 2's format as text in latin1."""
+    if encoding != "latin1" or not isinstance(text, str):
+        raise pickle.UnpicklingError(f"text encoded in {encoding} has no place in a file of images")
+    return text.encode("latin1")
+
+
+class ImageUnpickler(pickle.Unpickler):
+    """A pickle may call anything; what CIFAR-10's call is replaced by something harmless."""
+
+    ALLOWED: ClassVar[dict[tuple[str, str], Any]] = {
+        ("numpy.core.multiarray", "_reconstruct"): PickledArray,
+        ("numpy._core.multiarray", "_reconstruct"): PickledArray,
+        ("numpy", "ndarray"): None,
+        ("numpy", "dtype"): PickledType,
+        ("_codecs", "encode"): encoded,
+    }
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self.ALLOWED:
             raise pickle.UnpicklingError(f"{module}.{name} has no place in a file of images")
-        if module.startswith("numpy.core"):
-            module = module.replace("numpy.core", "numpy._core")  # its name since NumPy 2
-        return super().find_class(module, name)
+        return self.ALLOWED[module, name]
+
+
+def unpickled(content: bytes) -> Any:
+    """What the pickle holds. Raises whatever unpickling raises."""
+    # The memo is as long as the largest place in it, whatever else there is in the file.
+    for _, argument, _ in pickletools.genops(content):
+        if isinstance(argument, int) and argument > max(len(content), 2**16):
+            raise pickle.UnpicklingError(f"a place {argument} in a file of {len(content)} bytes")
+    return ImageUnpickler(io.BytesIO(content), encoding="bytes").load()
 
 
 def load_cifar10(directory: Path) -> Images:
     """CIFAR-10, version for Python: five training batches and one test batch, pickled."""
 
-    def read(name: str) -> tuple[Any, Any]:
+    def read(name: str) -> tuple[Bytes, list[int]]:
+        path = directory / name
         try:
-            with (directory / name).open("rb") as file:
-                batch = ArrayUnpickler(file, encoding="bytes").load()
-            return np.asarray(batch[b"data"], np.uint8).reshape(-1, 3, 32, 32), batch[b"labels"]
-        except (OSError, EOFError, KeyError, TypeError, ValueError, pickle.PickleError) as error:
-            raise DataError(f"{directory / name} is not a batch of CIFAR-10: {error!r}") from error
+            batch = unpickled(path.read_bytes())
+            images, labels = batch[b"data"].array().reshape(-1, 3, 32, 32), batch[b"labels"]
+            if not isinstance(labels, list) or len(labels) != len(images):
+                raise TypeError("labels that are not a list of one for each image")
+            if not all(type(label) is int and 0 <= label < 256 for label in labels):
+                raise TypeError("labels that are not whole numbers from 0 to 255")
+        except Exception as error:  # a pickle may raise anything
+            raise DataError(f"{path} is not a batch of CIFAR-10: {error!r}") from error
+        return images, labels
 
     images, labels = zip(*(read(f"data_batch_{i}") for i in range(1, 6)), strict=True)
     test, test_labels = read("test_batch")

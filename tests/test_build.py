@@ -11,9 +11,16 @@ import pytest
 import torch
 from activations_ext._cpu_default import built_for
 
-from activations_ext import _build
+from activations_ext import _build, cpu_capability
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# An editable installation would find the compiled modules in its own folder.
+PLAIN_IMPORT = (
+    "import sys\n"
+    "sys.meta_path = [f for f in sys.meta_path if 'ditable' not in repr(f)]\n"
+    "import activations_ext\n"
+)
 
 
 def test_it_was_built_for_the_torch_that_runs() -> None:
@@ -37,17 +44,44 @@ def test_a_source_tree_that_is_not_compiled_says_so(tmp_path: Path) -> None:
     """As after `pip install .`, when Python is started in the sources' folder."""
     ignore = shutil.ignore_patterns("*.so", "__pycache__")
     shutil.copytree(ROOT / "activations_ext", tmp_path / "activations_ext", ignore=ignore)
-    # An editable installation would find the compiled modules in its own folder.
-    program = (
-        "import sys\n"
-        "sys.meta_path = [f for f in sys.meta_path if 'ditable' not in repr(f)]\n"
-        "import activations_ext\n"
-    )
-    tried = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True
-    )
+    command = [sys.executable, "-c", PLAIN_IMPORT]
+    tried = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert tried.returncode != 0
     last = tried.stderr.strip().splitlines()[-1]
     assert last.startswith("ImportError: activations_ext in")
     assert "has not been compiled" in last
     assert "--editable ." in last
+
+
+@pytest.mark.parametrize("missing", ["_C", "_cpu_default", "the kernels in use"])
+def test_a_compiled_module_that_is_missing_is_named(missing: str, tmp_path: Path) -> None:
+    name = f"_cpu_{cpu_capability().lower()}" if missing == "the kernels in use" else missing
+    ignore = shutil.ignore_patterns(f"{name}.*", "__pycache__")
+    shutil.copytree(ROOT / "activations_ext", tmp_path / "activations_ext", ignore=ignore)
+    command = [sys.executable, "-c", PLAIN_IMPORT]
+    tried = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert tried.returncode == 1
+    last = tried.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: activations_ext in")
+    assert f"has not been compiled ({name} is missing)" in last
+
+
+def test_a_second_copy_in_one_process_is_refused(tmp_path: Path) -> None:
+    """torch ended the process: operators are registered once."""
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "activations_ext", tmp_path / "activations_ext", ignore=ignore)
+    program = (
+        f"{PLAIN_IMPORT}"
+        "first = activations_ext.__file__\n"
+        "for name in [n for n in sys.modules if n.startswith('activations_ext')]:\n"
+        "    del sys.modules[name]\n"
+        f"sys.path.insert(0, {str(tmp_path)!r})\n"
+        "try:\n"
+        "    import activations_ext\n"
+        "except ImportError as error:\n"
+        "    print(error)\n"
+    )
+    command = [sys.executable, "-c", program]
+    tried = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert tried.returncode == 0, tried.stderr
+    assert "this process has already loaded the copy in" in tried.stdout

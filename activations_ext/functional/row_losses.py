@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
+
+import activations_ext._C as _C
 
 
 class Statistics(NamedTuple):
@@ -153,6 +156,10 @@ def terms_of(
     label_smoothing: float,
 ) -> Terms:
     """For logits of ``count`` classes along ``dim``, and of ``dtype``."""
+    if not is_dynamo_compiling():
+        for tensor in (target, weight):
+            if tensor is not None:
+                _C.check_storage(tensor)
     wide = torch.float64 if dtype == torch.float64 else torch.float32
     if target.is_floating_point():
         return terms_of_probabilities(target, dim, weight, label_smoothing, wide)

@@ -40,6 +40,7 @@ struct SavingNode : torch::autograd::Node {
     std::lock_guard<std::mutex> lock(mutex_);
     at::Tensor grad_output = std::move(grads[0]);
     if (!grad_output.defined()) return variable_list(kInputs);
+    check_shape(grad_output);
     return N::gradients(std::move(grad_output), arguments());
   }
 
@@ -86,6 +87,14 @@ struct SavingNode : torch::autograd::Node {
   }
 
  private:
+  // The engine has seen to it, but Python may call `grad_fn` itself.
+  void check_shape(const at::Tensor& grad_output) const {
+    const auto& expected = input_metadata(0);
+    TORCH_CHECK(expected.is_same_shape(grad_output), name(),
+                "(): expected argument 'grad_output' to have the shape of the result, ",
+                expected.shape_as_dim_vector(), ", but got ", grad_output.sym_sizes());
+  }
+
   Arguments arguments() {
     Arguments result{{}, parameters, of_result, {}};
     for (std::size_t i = 0; i < kSaved; ++i) result.saved[i] = saved[i].unpack(getptr());

@@ -16,7 +16,8 @@ inline bool may_overwrite(const at::Tensor& grad_output, const at::Tensor& saved
   if (at::GradMode::is_enabled() || grad_output.use_count() != 1) return false;
   if (!nothing_intercepts() || !is_plain(grad_output) || !is_plain(saved)) return false;
   const c10::Storage& storage = grad_output.storage();
-  return storage.use_count() == 1 && grad_output.scalar_type() == saved.scalar_type() &&
+  return storage.use_count() == 1 && grad_output.device() == saved.device() &&
+         grad_output.scalar_type() == saved.scalar_type() &&
          grad_output.is_non_overlapping_and_dense() &&
          (grad_output.strides() == saved.strides() ||
           (grad_output.is_contiguous() && saved.is_contiguous())) &&

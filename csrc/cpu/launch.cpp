@@ -118,6 +118,8 @@ void CpuLaunchers::pointwise_into(const at::Tensor& out, const Pointwise& op, co
                                   const at::Tensor& b) const {
   const int64_t count = out.numel();
   if (count == 0) return;
+  check_storage(a);
+  if (b.defined()) check_storage(b);
   const auto kernel =
       kernels().pointwise[op.index][int(number_of(out.scalar_type()))][int(op.pass)];
   if (!same_dense_layout(out, a) || (b.defined() && !same_dense_layout(out, b)))

@@ -20,7 +20,9 @@ at::TensorIterator iterator(const at::Tensor& out, const at::Tensor& grad_output
   if (out.defined()) config.add_output(out);
   for (const at::Tensor* tensor :
        {&grad_output, &of.logits, &of.target, &of.pos_weight, &of.weight}) {
-    if (tensor->defined()) config.add_const_input(*tensor);
+    if (!tensor->defined()) continue;
+    check_storage(*tensor);
+    config.add_const_input(*tensor);
   }
   return config.build();
 }

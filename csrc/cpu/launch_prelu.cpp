@@ -88,6 +88,7 @@ struct Partition {
 // The weights in the type that computes, repeated `tile` times, and padding for the kernels.
 template <class Number>
 std::vector<Number> tiled(const at::Tensor& weight, int64_t tile) {
+  check_storage(weight);
   const at::Tensor flat = weight.reshape({-1}).contiguous();
   const int64_t channels = flat.numel();
   std::vector<Number> numbers(channels * tile + kMaxLanes);
@@ -118,6 +119,7 @@ void run_tasks(const Partition& partition, const at::Tensor& weight, Work work) 
 
 at::Tensor CpuLaunchers::prelu(const at::Tensor& input, const at::Tensor& weight) const {
   if (input.numel() == 0) return at::empty_like(input);
+  check_storage(input);
   const at::Tensor x = channels_somewhere(input);
   at::Tensor result = empty_output(x, {});
   const Partition partition(channel_shape(x, weight.numel()));
@@ -142,6 +144,8 @@ std::pair<at::Tensor, at::Tensor> CpuLaunchers::prelu_backward(const at::Tensor&
                                                                bool overwrite) const {
   at::Tensor grad_weight = at::empty_like(weight, at::MemoryFormat::Contiguous);
   if (input.numel() == 0) return {at::empty_like(input), grad_weight.zero_()};
+  check_storage(input);
+  check_storage(grad_output);
   const at::Tensor x = channels_somewhere(input);
   const at::Tensor grad = laid_out_as(x, grad_output);
   at::Tensor grad_input = overwrite ? grad : empty_output(x, {});

@@ -10,11 +10,13 @@ namespace activations_ext::cpu {
 
 at::Tensor CpuLaunchers::random(int index, const void* activation, const at::Tensor& a,
                                 const at::Tensor& gate, const at::Tensor& seed) const {
+  check_storage(a);
+  check_storage(gate);
   const at::Tensor x = a.contiguous(), y = gate.contiguous();
   const at::Tensor out = empty_output(x, y);
   const int64_t count = x.numel(), itemsize = x.itemsize();
   const auto kernel = kernels().random[index][int(number_of(x.scalar_type()))];
-  const auto stream = static_cast<uint64_t>(*seed.const_data_ptr<int64_t>());
+  const auto stream = static_cast<uint64_t>(*static_cast<const int64_t*>(readable(seed)));
   char* const to = static_cast<char*>(out.mutable_data_ptr());
   const char* const from = static_cast<const char*>(x.const_data_ptr());
   const char* const gates = static_cast<const char*>(y.const_data_ptr());

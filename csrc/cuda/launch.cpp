@@ -25,8 +25,8 @@ void CudaLaunchers::pointwise_into(const at::Tensor& out, const Pointwise& op, c
   const auto kernel =
       kernels().pointwise[op.index][int(number_of(out.scalar_type()))][int(op.pass)];
   const Queue queue(out);
-  kernel(op.activation, out.mutable_data_ptr(), x.const_data_ptr(),
-         y.defined() ? y.const_data_ptr() : nullptr, out.numel(), queue);
+  kernel(op.activation, writable(out), readable(x), y.defined() ? readable(y) : nullptr,
+         out.numel(), queue);
   C10_CUDA_KERNEL_LAUNCH_CHECK();
 }
 
@@ -43,8 +43,7 @@ at::Tensor CudaLaunchers::prelu(const at::Tensor& input, const at::Tensor& weigh
   const at::Tensor result = at::empty_like(x);
   const Queue queue(input);
   kernels().prelu[int(number_of(x.scalar_type()))].forward(
-      result.mutable_data_ptr(), x.const_data_ptr(), weights.const_data_ptr(),
-      channel_shape(x, weight.numel()), queue);
+      writable(result), readable(x), readable(weights), channel_shape(x, weight.numel()), queue);
   C10_CUDA_KERNEL_LAUNCH_CHECK();
   return laid_out_as(input, result);
 }
@@ -63,9 +62,8 @@ std::pair<at::Tensor, at::Tensor> CudaLaunchers::prelu_backward(const at::Tensor
       at::empty({prelu_splits(shape), shape.channels}, x.options().dtype(at::kDouble));
   const Queue queue(input);
   kernels().prelu[int(number_of(x.scalar_type()))].backward(
-      grad_input.mutable_data_ptr(), grad_weight.mutable_data_ptr(),
-      partial.mutable_data_ptr<double>(), grad.const_data_ptr(), x.const_data_ptr(),
-      weights.const_data_ptr(), shape, queue);
+      writable(grad_input), writable(grad_weight), partial.mutable_data_ptr<double>(),
+      readable(grad), readable(x), readable(weights), shape, queue);
   C10_CUDA_KERNEL_LAUNCH_CHECK();
   return {laid_out_as(input, grad_input), grad_weight};
 }
@@ -77,8 +75,8 @@ at::Tensor CudaLaunchers::random(int index, const void* activation, const at::Te
   const at::Tensor out = at::empty_like(x);
   const Queue queue(a);
   kernels().random[index][int(number_of(x.scalar_type()))](
-      activation, out.mutable_data_ptr(), x.const_data_ptr(), y.const_data_ptr(),
-      seed.const_data_ptr<int64_t>(), out.numel(), queue);
+      activation, writable(out), readable(x), readable(y), seed.const_data_ptr<int64_t>(),
+      out.numel(), queue);
   C10_CUDA_KERNEL_LAUNCH_CHECK();
   if (a.is_contiguous()) return out;
   return at::empty_like(layout_of(a, gate)).copy_(out);

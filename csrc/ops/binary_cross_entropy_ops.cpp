@@ -43,17 +43,24 @@ Tensor composite_backward(const Tensor& grad_output, const Tensor& input, const 
   return grad * grad_output;
 }
 
+constexpr const char* kName = "binary_cross_entropy_with_logits";
+
+void check_operand(const char* argument, const Tensor& tensor, const Tensor& input) {
+  TORCH_CHECK(tensor.scalar_type() == input.scalar_type(), kName, "(): expected argument '",
+              argument, "' to have the dtype of 'input', ", input.scalar_type(), ", but got ",
+              tensor.scalar_type());
+  check_same_device(kName, argument, tensor, "input", input);
+}
+
 void check(const Tensor& input, const Tensor& target, const MaybeTensor& weight,
            const MaybeTensor& pos_weight) {
-  constexpr const char* kName = "binary_cross_entropy_with_logits";
+  check_floating_point(kName, "input", input);
   TORCH_CHECK(target.sym_sizes() == input.sym_sizes(), kName,
               "(): expected argument 'target' to have the shape of 'input', ", input.sym_sizes(),
               ", but got ", target.sym_sizes());
   for (const auto& [name, tensor] :
        {std::pair{"target", MaybeTensor(target)}, {"weight", weight}, {"pos_weight", pos_weight}}) {
-    TORCH_CHECK(!tensor.has_value() || tensor->scalar_type() == input.scalar_type(), kName,
-                "(): expected argument '", name, "' to have the dtype of 'input', ",
-                input.scalar_type(), ", but got ", tensor->scalar_type());
+    if (tensor.has_value()) check_operand(name, *tensor, input);
   }
 }
 
@@ -67,7 +74,6 @@ BinaryOperands operands(const Tensor& input, const Tensor& target, const MaybeTe
 
 Tensor cpu_forward(const Tensor& input, const Tensor& target, const MaybeTensor& weight,
                    const MaybeTensor& pos_weight, int64_t reduction) {
-  check_floating_point("binary_cross_entropy_with_logits", "input", input);
   check(input, target, weight, pos_weight);
   const auto of = operands(input, target, weight, pos_weight);
   if (reduction == at::Reduction::None) return launch_on(input).binary_losses(of);
@@ -78,8 +84,8 @@ Tensor cpu_forward(const Tensor& input, const Tensor& target, const MaybeTensor&
 
 Tensor cpu_backward(const Tensor& grad_output, const Tensor& input, const Tensor& target,
                     const MaybeTensor& weight, const MaybeTensor& pos_weight, int64_t reduction) {
-  check_floating_point("binary_cross_entropy_with_logits", "input", input);
   check(input, target, weight, pos_weight);
+  check_operand("grad_output", grad_output, input);
   const double scale = reduction == at::Reduction::Mean ? 1.0 / double(input.numel()) : 1.0;
   return launch_on(input).binary_gradient(grad_output.expand_as(input), scale,
                                           operands(input, target, weight, pos_weight));
@@ -91,8 +97,10 @@ Tensor meta_forward(const Tensor& input, const Tensor& target, const MaybeTensor
   return reduction == at::Reduction::None ? at::empty_like(target) : at::empty({}, input.options());
 }
 
-Tensor meta_backward(const Tensor&, const Tensor& input, const Tensor&, const MaybeTensor&,
-                     const MaybeTensor&, int64_t) {
+Tensor meta_backward(const Tensor& grad_output, const Tensor& input, const Tensor& target,
+                     const MaybeTensor& weight, const MaybeTensor& pos_weight, int64_t) {
+  check(input, target, weight, pos_weight);
+  check_operand("grad_output", grad_output, input);
   return at::empty_like(input);
 }
 

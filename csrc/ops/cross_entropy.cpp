@@ -12,6 +12,7 @@
 #include "../autograd/node.h"
 #include "../autograd/plain.h"
 #include "../launch.h"
+#include "../layout.h"
 #include "statistics_ops.h"
 
 namespace activations_ext {
@@ -27,8 +28,8 @@ int64_t class_dim(const Tensor& logits) { return logits.dim() == 1 ? 0 : 1; }
 template <class S, class Compute = at::opmath_type<S>>
 std::array<Tensor, 2> gradients_of_rows(const Tensor& grad_output, const Tensor& share) {
   const Tensor log_sum = at::empty_like(share), target_logit = at::empty_like(share);
-  const Compute* of_row = share.const_data_ptr<Compute>();
-  const S* grad = grad_output.const_data_ptr<S>();
+  const auto* of_row = static_cast<const Compute*>(readable(share));
+  const auto* grad = static_cast<const S*>(readable(grad_output));
   Compute *up = log_sum.mutable_data_ptr<Compute>(),
           *down = target_logit.mutable_data_ptr<Compute>();
   const int64_t step = grad_output.dim() == 0 ? 0 : 1;
@@ -39,6 +40,12 @@ std::array<Tensor, 2> gradients_of_rows(const Tensor& grad_output, const Tensor&
   return {log_sum, target_logit};
 }
 
+// `share` is what `cross_entropy` below saved, and not something else that a hook unpacked.
+bool are_rows_of(const Tensor& logits, const Tensor& share) {
+  return is_plain(logits) && logits.is_cpu() && is_plain(share) && share.is_cpu() &&
+         share.is_contiguous() && share.scalar_type() == at::toOpMathType(logits.scalar_type());
+}
+
 // saved: logits, target, share (the derivative of the result by the row's loss), maximum, log_sum
 struct CrossEntropyNode : SavingNode<CrossEntropyNode, 1, 5, 1> {
   std::string name() const override { return "cross_entropy_backward"; }
@@ -46,7 +53,13 @@ struct CrossEntropyNode : SavingNode<CrossEntropyNode, 1, 5, 1> {
   static variable_list gradients(Tensor grad_output, const Arguments& of) {
     const auto& [logits, target, share, maximum, log_sum] = of.saved;
     const int64_t dim = class_dim(logits), ignore_index = int64_t(of.parameters[0]);
-    if (at::GradMode::is_enabled() || !nothing_intercepts() || !is_plain(grad_output)) {
+    TORCH_CHECK(
+        grad_output.dim() == 0 || grad_output.sym_sizes() == share.sym_sizes(),
+        "cross_entropy_backward(): expected argument 'grad_output' to have no dimensions or "
+        "the shape of the rows, ",
+        share.sym_sizes(), ", but got ", grad_output.sym_sizes());
+    if (at::GradMode::is_enabled() || !nothing_intercepts() || !is_plain(grad_output) ||
+        !are_rows_of(logits, share) || grad_output.scalar_type() != logits.scalar_type()) {
       const Tensor grad = at::where(share == 0, 0, share * grad_output.to(share.scalar_type()));
       return {row_statistics_backward(grad, -grad, {}, {}, logits, dim, target, {}, ignore_index,
                                       /*softcap=*/0.0, maximum, log_sum, {})};
@@ -55,9 +68,9 @@ struct CrossEntropyNode : SavingNode<CrossEntropyNode, 1, 5, 1> {
     AT_DISPATCH_FLOATING_TYPES_AND2(
         at::kBFloat16, at::kHalf, logits.scalar_type(), "cross_entropy_backward",
         [&] { grad = gradients_of_rows<scalar_t>(grad_output.contiguous(), share); });
-    return {launch_on(logits).row_statistics_gradient(
-        {logits, target, {}, dim, ignore_index, 0.0}, {maximum, log_sum, {}, {}, {}},
-        {{}, grad[0], grad[1], {}, {}}, /*overwrite=*/false)};
+    at::AutoDispatchBelowADInplaceOrView below;
+    return {row_statistics_gradient(grad[0], grad[1], {}, {}, logits, dim, target, {}, ignore_index,
+                                    0.0, maximum, log_sum, {}, /*overwrite=*/false)};
   }
 };
 
@@ -72,7 +85,8 @@ bool one_class_a_row(const Tensor& logits, const Tensor& target) {
 
 bool fits(const Tensor& logits, const Tensor& target, int64_t ignore_index) {
   const auto classes = target.scalar_type();
-  return nothing_intercepts() && logits.is_cpu() && is_plain(logits) && is_plain_memory(target) &&
+  return nothing_intercepts() && logits.is_cpu() && is_plain(logits) && target.is_cpu() &&
+         is_plain_memory(target) &&
          (classes == at::kLong || classes == at::kInt || classes == at::kByte) &&
          !torch::autograd::isFwGradDefined(logits) && one_class_a_row(logits, target) &&
          int64_t(double(ignore_index)) == ignore_index;

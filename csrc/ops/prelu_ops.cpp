@@ -97,6 +97,7 @@ struct PReLUNode : SavingNode<PReLUNode, 0, 2, 2> {
     const auto& [input, weight] = of.saved;
     Tensor grad_input, grad_weight;
     if (may_overwrite(grad_output, input) && is_plain(weight)) {
+      check_prelu_weight(input, weight);
       std::tie(grad_input, grad_weight) =
           launch_on(input).prelu_backward(grad_output, input, weight, /*overwrite=*/true);
     } else {

@@ -58,12 +58,12 @@ template <class A>
 A checked(const Tensor& tensor, const Tensor& seed, double first, double second) {
   check_floating_point(A::kName, "input", tensor);
   check_seed(A::kName, seed);
+  check_same_device(A::kName, "seed", seed, "input", tensor);
   return make<A>({first, second}, tensor.scalar_type());
 }
 
 template <class A>
 Tensor run(const A& activation, const Tensor& a, const Tensor& gate, const Tensor& seed) {
-  check_same_device(A::kName, "seed", seed, "input", a);
   return launch_on(a).random(RandomActivations::index_of<A>(), &activation, a, gate, seed);
 }
 

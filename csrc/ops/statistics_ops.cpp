@@ -95,14 +95,20 @@ Tensor composite_backward(const MaybeTensor& grad_log_sum, const MaybeTensor& gr
 
 // --- devices and Meta ---------------------------------------------------------------------------
 
+// The shape of what has one number for each row.
+c10::SymDimVector shape_of_rows(const Tensor& logits, int64_t dim) {
+  c10::SymDimVector rows(logits.sym_sizes().begin(), logits.sym_sizes().end());
+  if (!rows.empty()) rows.erase(rows.begin() + dim);
+  return rows;
+}
+
 // A row's target is read at the same place as its statistics are written; a weight for each logit
 // at the same place as the logit.
 int64_t check(const Tensor& logits, int64_t dim, const MaybeTensor& target,
               const MaybeTensor& weight) {
   dim = at::maybe_wrap_dim(dim, logits.dim());
   if (target.has_value()) {
-    c10::SymDimVector rows(logits.sym_sizes().begin(), logits.sym_sizes().end());
-    if (!rows.empty()) rows.erase(rows.begin() + dim);
+    const c10::SymDimVector rows = shape_of_rows(logits, dim);
     TORCH_CHECK(
         target->scalar_type() == at::kLong && target->sym_sizes() == c10::SymIntArrayRef(rows),
         "row_statistics(): expected argument 'target' to be an int64 tensor of shape ",
@@ -144,39 +150,34 @@ Statistics kernel_forward(const Tensor& logits, int64_t dim, const MaybeTensor& 
           or_zero(row.expected_logit)};
 }
 
-// With `overwrite` the logits become their gradient.
-Tensor kernel_gradient(const MaybeTensor& grad_log_sum, const MaybeTensor& grad_target_logit,
-                       const MaybeTensor& grad_weighted_sum, const MaybeTensor& grad_expected_logit,
+// Autograd's saved tensors come from the caller's hooks, and the operator is anybody's to call.
+int64_t check_gradient(const std::array<MaybeTensor, 5>& gradients_and_expected_logit,
                        const Tensor& logits, int64_t dim, const MaybeTensor& target,
-                       const MaybeTensor& weight, int64_t ignore_index, double softcap,
-                       const Tensor& maximum, const Tensor& log_sum,
-                       const MaybeTensor& expected_logit, bool overwrite) {
-  check_floating_point("row_statistics", "logits", logits);
+                       const MaybeTensor& weight, const Tensor& maximum, const Tensor& log_sum) {
+  constexpr const char* kName = "row_statistics_backward";
+  check_floating_point(kName, "logits", logits);
   dim = check(logits, dim, target, weight);
-  for (const MaybeTensor& row : {grad_log_sum, grad_target_logit, grad_weighted_sum,
-                                 grad_expected_logit, MaybeTensor(log_sum), expected_logit}) {
-    if (row.has_value()) check_same("row_statistics", *row, maximum);
+  const auto dtype = at::toOpMathType(logits.scalar_type());
+  const c10::SymDimVector rows = shape_of_rows(logits, dim);
+  const auto check_row = [&](const char* argument, const Tensor& row) {
+    TORCH_CHECK(row.scalar_type() == dtype && row.sym_sizes() == c10::SymIntArrayRef(rows), kName,
+                "(): expected argument '", argument, "' to be a tensor of ", dtype, " of shape ",
+                c10::SymIntArrayRef(rows), ", but got ", row.scalar_type(), " of shape ",
+                row.sym_sizes());
+    check_same_device(kName, argument, row, "logits", logits);
+  };
+  check_row("maximum", maximum);
+  check_row("log_sum", log_sum);
+  constexpr std::array kNames = {"grad_log_sum", "grad_target_logit", "grad_weighted_sum",
+                                 "grad_expected_logit", "expected_logit"};
+  for (std::size_t i = 0; i < kNames.size(); ++i) {
+    const MaybeTensor& row = gradients_and_expected_logit[i];
+    if (row.has_value()) check_row(kNames[i], *row);
   }
-  check_same_device("row_statistics", "maximum", maximum, "logits", logits);
-  TORCH_CHECK(expected_logit.has_value() || !grad_expected_logit.has_value(),
-              "row_statistics(): expected argument 'expected_logit' to be given with its gradient, "
-              "but got None");
   TORCH_CHECK(
-      maximum.scalar_type() == at::toOpMathType(logits.scalar_type()) &&
-          maximum.numel() * std::max<int64_t>(1, logits.dim() ? logits.size(dim) : 1) ==
-              std::max<int64_t>(logits.numel(), maximum.numel()),
-      "row_statistics(): expected argument 'maximum' to have a number for each row, but got "
-      "shape ",
-      maximum.sizes(), " for logits of shape ", logits.sizes());
-  return launch_on(logits).row_statistics_gradient(
-      rows_of(logits, dim, target, weight, ignore_index, softcap),
-      {maximum, log_sum, {}, {}, or_undefined(expected_logit)},
-      {{},
-       or_undefined(grad_log_sum),
-       or_undefined(grad_target_logit),
-       or_undefined(grad_weighted_sum),
-       or_undefined(grad_expected_logit)},
-      overwrite);
+      gradients_and_expected_logit[4].has_value() || !gradients_and_expected_logit[3].has_value(),
+      kName, "(): expected argument 'expected_logit' to be given with its gradient, but got None");
+  return dim;
 }
 
 Tensor kernel_backward(const MaybeTensor& grad_log_sum, const MaybeTensor& grad_target_logit,
@@ -185,25 +186,30 @@ Tensor kernel_backward(const MaybeTensor& grad_log_sum, const MaybeTensor& grad_
                        const MaybeTensor& weight, int64_t ignore_index, double softcap,
                        const Tensor& maximum, const Tensor& log_sum,
                        const MaybeTensor& expected_logit) {
-  return kernel_gradient(grad_log_sum, grad_target_logit, grad_weighted_sum, grad_expected_logit,
-                         logits, dim, target, weight, ignore_index, softcap, maximum, log_sum,
-                         expected_logit, /*overwrite=*/false);
+  return row_statistics_gradient(grad_log_sum, grad_target_logit, grad_weighted_sum,
+                                 grad_expected_logit, logits, dim, target, weight, ignore_index,
+                                 softcap, maximum, log_sum, expected_logit, /*overwrite=*/false);
 }
 
 Statistics meta_forward(const Tensor& logits, int64_t dim, const MaybeTensor& target,
                         const MaybeTensor& weight, int64_t, double, bool, bool) {
+  check_floating_point("row_statistics", "logits", logits);
   dim = check(logits, dim, target, weight);
-  c10::SymDimVector rows(logits.sym_sizes().begin(), logits.sym_sizes().end());
-  if (!rows.empty()) rows.erase(rows.begin() + dim);
+  const c10::SymDimVector rows = shape_of_rows(logits, dim);
   const auto numbers = [&] {
     return at::empty_symint(rows, logits.options().dtype(at::toOpMathType(logits.scalar_type())));
   };
   return {numbers(), numbers(), numbers(), numbers(), numbers()};
 }
 
-Tensor meta_backward(const MaybeTensor&, const MaybeTensor&, const MaybeTensor&, const MaybeTensor&,
-                     const Tensor& logits, int64_t, const MaybeTensor&, const MaybeTensor&, int64_t,
-                     double, const Tensor&, const Tensor&, const MaybeTensor&) {
+Tensor meta_backward(const MaybeTensor& grad_log_sum, const MaybeTensor& grad_target_logit,
+                     const MaybeTensor& grad_weighted_sum, const MaybeTensor& grad_expected_logit,
+                     const Tensor& logits, int64_t dim, const MaybeTensor& target,
+                     const MaybeTensor& weight, int64_t, double, const Tensor& maximum,
+                     const Tensor& log_sum, const MaybeTensor& expected_logit) {
+  check_gradient(
+      {grad_log_sum, grad_target_logit, grad_weighted_sum, grad_expected_logit, expected_logit},
+      logits, dim, target, weight, maximum, log_sum);
   return at::empty_like(logits);
 }
 
@@ -261,7 +267,8 @@ struct RowStatisticsFunction : torch::autograd::Function<RowStatisticsFunction> 
     // A gradient that will be differentiated reads the logits once more.
     if (context->saved_data["overwrite"].toBool() && is_plain(saved[0]) && nothing_intercepts() &&
         !at::GradMode::is_enabled()) {
-      result[0] = gradient(&kernel_gradient, saved[0].detach(), /*overwrite=*/true);
+      result[0] = gradient(&activations_ext::row_statistics_gradient, saved[0].detach(),
+                           /*overwrite=*/true);
       torch::autograd::increment_version(saved[0]);
     } else {
       result[0] = gradient(&row_statistics_backward, saved[0]);
@@ -320,13 +327,27 @@ Tensor row_statistics_backward(const MaybeTensor& grad_log_sum,
                  dim, target, weight, ignore_index, softcap, maximum, log_sum, expected_logit);
 }
 
-void overwrite_with_gradient(const MaybeTensor& grad_log_sum, const MaybeTensor& grad_target_logit,
-                             const MaybeTensor& grad_weighted_sum, const Tensor& logits,
-                             const MaybeTensor& target, const MaybeTensor& weight,
-                             int64_t ignore_index, double softcap, const Tensor& maximum,
-                             const Tensor& log_sum) {
-  kernel_gradient(grad_log_sum, grad_target_logit, grad_weighted_sum, {}, logits, /*dim=*/1, target,
-                  weight, ignore_index, softcap, maximum, log_sum, {}, /*overwrite=*/true);
+Tensor row_statistics_gradient(const MaybeTensor& grad_log_sum,
+                               const MaybeTensor& grad_target_logit,
+                               const MaybeTensor& grad_weighted_sum,
+                               const MaybeTensor& grad_expected_logit, const Tensor& logits,
+                               int64_t dim, const MaybeTensor& target, const MaybeTensor& weight,
+                               int64_t ignore_index, double softcap, const Tensor& maximum,
+                               const Tensor& log_sum, const MaybeTensor& expected_logit,
+                               bool overwrite) {
+  dim = check_gradient(
+      {grad_log_sum, grad_target_logit, grad_weighted_sum, grad_expected_logit, expected_logit},
+      logits, dim, target, weight, maximum, log_sum);
+  if (overwrite) at::assert_no_internal_overlap(logits);
+  return launch_on(logits).row_statistics_gradient(
+      rows_of(logits, dim, target, weight, ignore_index, softcap),
+      {maximum, log_sum, {}, {}, or_undefined(expected_logit)},
+      {{},
+       or_undefined(grad_log_sum),
+       or_undefined(grad_target_logit),
+       or_undefined(grad_weighted_sum),
+       or_undefined(grad_expected_logit)},
+      overwrite);
 }
 
 TORCH_LIBRARY_FRAGMENT(activations_ext, library) {

@@ -18,12 +18,17 @@ at::Tensor row_statistics_backward(const std::optional<at::Tensor>& grad_log_sum
                                    const at::Tensor& log_sum,
                                    const std::optional<at::Tensor>& expected_logit);
 
-// The logits become their gradient, with no word to Autograd.
-void overwrite_with_gradient(const std::optional<at::Tensor>& grad_log_sum,
-                             const std::optional<at::Tensor>& grad_target_logit,
-                             const std::optional<at::Tensor>& grad_weighted_sum,
-                             const at::Tensor& logits, const std::optional<at::Tensor>& target,
-                             const std::optional<at::Tensor>& weight, int64_t ignore_index,
-                             double softcap, const at::Tensor& maximum, const at::Tensor& log_sum);
+// The same past the dispatcher. With `overwrite` the logits become their gradient, of which neither
+// Autograd nor the version counter is told.
+at::Tensor row_statistics_gradient(const std::optional<at::Tensor>& grad_log_sum,
+                                   const std::optional<at::Tensor>& grad_target_logit,
+                                   const std::optional<at::Tensor>& grad_weighted_sum,
+                                   const std::optional<at::Tensor>& grad_expected_logit,
+                                   const at::Tensor& logits, int64_t dim,
+                                   const std::optional<at::Tensor>& target,
+                                   const std::optional<at::Tensor>& weight, int64_t ignore_index,
+                                   double softcap, const at::Tensor& maximum,
+                                   const at::Tensor& log_sum,
+                                   const std::optional<at::Tensor>& expected_logit, bool overwrite);
 
 }  // namespace activations_ext

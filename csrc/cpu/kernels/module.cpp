@@ -21,15 +21,21 @@ void fill_half(KernelTable& table);
 
 PyMODINIT_FUNC JOIN(PyInit_, CPU_MODULE)() {
   using namespace activations_ext::cpu;
-  static KernelTable table = {};
-  fill_float(table);
-  fill_double(table);
-  fill_bfloat16(table);
-  fill_half(table);
-
-  static PyModuleDef definition = {};
-  definition.m_base = PyModuleDef_HEAD_INIT;
-  definition.m_name = QUOTE(CPU_MODULE);
+  // Once, although Python calls this again where the module was taken out of sys.modules.
+  static KernelTable table = [] {
+    KernelTable all = {};
+    fill_float(all);
+    fill_double(all);
+    fill_bfloat16(all);
+    fill_half(all);
+    return all;
+  }();
+  static PyModuleDef definition = [] {
+    PyModuleDef named = {};
+    named.m_base = PyModuleDef_HEAD_INIT;
+    named.m_name = QUOTE(CPU_MODULE);
+    return named;
+  }();
   PyObject* module = PyModule_Create(&definition);
   if (module == nullptr) return nullptr;
   PyObject* capsule = PyCapsule_New(&table, kKernelTableCapsule, nullptr);
