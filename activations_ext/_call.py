@@ -92,11 +92,11 @@ def has_kernel(input: Tensor) -> bool:
         and input.layout == torch.strided
         and input.device.type in _DEVICES
         and not input.is_nested
-        and not _is_wrapper(input)
+        and not is_wrapper(input)
     )
 
 
-def _is_wrapper(input: Tensor) -> bool:
+def is_wrapper(input: Tensor) -> bool:
     """A subclass that dispatches operators by itself (DTensor, NestedTensor, MaskedTensor, …).
 
     Fake and functional tensors, which trace, do know our operators.

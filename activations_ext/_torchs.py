@@ -1,22 +1,43 @@
 """What runs where there is no kernel of ours: torch's function of that name, or, of what torch
-lacks, the formula on torch's operators."""
+lacks, the formula on torch's operators.
+
+They are looked up here once, at import: ``torch.nn.functional.relu = F.relu`` would otherwise have
+our functions call themselves.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as reference
+import torch.nn.functional as torch_functional
 from torch import Tensor
+
+_CAPTURED: dict[str, Callable[..., Tensor]] = {
+    **{name: f for name, f in vars(torch_functional).items() if callable(f)},
+    "exp": torch.exp,
+    "logsumexp": torch.logsumexp,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+}
 
 
 def torchs(name: str) -> Callable[..., Tensor]:
-    """A function of (input, *parameters), and of ``inplace`` where torch's has it."""
-    return _OTHERS[name] if name in _OTHERS else getattr(reference, name)
+    """A function of (input, *parameters), and of ``inplace`` where torch's has it.
+
+    Raises AttributeError if there is none.
+    """
+    if name not in _CAPTURED:
+        raise AttributeError(f"torch.nn.functional has no {name!r}, and there is no formula")
+    return _CAPTURED[name]
+
+
+# By name, so that torch.jit.script compiles the formulas.
+gelu, relu = torch_functional.gelu, torch_functional.relu
 
 
 def gelu_tanh(input: Tensor) -> Tensor:
-    return reference.gelu(input, approximate="tanh")
+    return gelu(input, approximate="tanh")
 
 
 def serlu(input: Tensor) -> Tensor:
@@ -25,23 +46,18 @@ def serlu(input: Tensor) -> Tensor:
 
 
 def squared_relu(input: Tensor) -> Tensor:
-    return reference.relu(input).square()
+    return relu(input).square()
 
 
-def shift_dropout(input: Tensor, p: float, minimum: float, inplace: bool = False) -> Tensor:
+def shift_dropout(
+    input: Tensor, p: float, minimum: float, training: bool = True, inplace: bool = False
+) -> Tensor:
+    if not training:
+        return input
     dropped = torch.empty_like(input, dtype=torch.float32).uniform_() < p
     kept = minimum + (input - minimum) / (1 - p) if p < 1 else input
     result = torch.where(dropped, minimum, kept)
     return input.copy_(result) if inplace else result
 
 
-_OTHERS: dict[str, Callable[..., Tensor]] = {
-    "exp": torch.exp,
-    "gelu_tanh": gelu_tanh,
-    "logsumexp": torch.logsumexp,
-    "serlu": serlu,
-    "shift_dropout": shift_dropout,
-    "sigmoid": torch.sigmoid,
-    "squared_relu": squared_relu,
-    "tanh": torch.tanh,
-}
+_CAPTURED |= {f.__name__: f for f in (gelu_tanh, serlu, squared_relu, shift_dropout)}

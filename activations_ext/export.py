@@ -35,36 +35,17 @@ def uses_torchs() -> bool:
 
 
 def to_torch_(model: torch.nn.Module) -> torch.nn.Module:
-    """Turn the modules of this package in ``model`` into torch's, in place, and return it.
+    """Have the modules of this package in ``model`` call torch's functions, and return it.
 
-    For tools that look at the exact types of modules, as ``torch.ao.quantization.fuse_modules``
-    does. Parameters, buffers, hooks and names stay. Modules that torch lacks stay, too, as do
-    options beyond torch.
+    They are of torch's types already, and so it is for files that are to load where this package
+    is not installed. Parameters, buffers, hooks and names stay. What torch cannot do stays ours:
+    modules that it lacks, and losses with options beyond it.
     """
+    from activations_ext.nn.form import to_torchs
+
     for module in model.modules():
-        own = torchs_class(type(module))
-        if own is not None:
-            module.__class__ = own
+        to_torchs(module)
     return model
-
-
-def torchs_class(ours: type[torch.nn.Module]) -> type[torch.nn.Module] | None:
-    """torch's class of which ``ours``, a class of this package, is the fast version, if any."""
-    if not ours.__module__.startswith("activations_ext."):
-        return None
-    (base, *_) = ours.__bases__
-    of_torch = base.__module__.startswith("torch.nn.") and base is not torch.nn.Module
-    return base if of_torch else None
-
-
-def prepare_scriptable(module: torch.nn.Module) -> torch.nn.Module:
-    """``__prepare_scriptable__``: what torch.jit.script compiles in the place of ``module``."""
-    own = torchs_class(type(module))
-    if own is None:
-        return module
-    twin = own.__new__(own)
-    twin.__dict__ = module.__dict__
-    return twin
 
 
 def script_as_torchs(functions: Iterable[Callable[..., Any]]) -> None:

@@ -29,6 +29,7 @@ from torch import Size, Tensor, distributions
 
 from activations_ext import functional as F
 from activations_ext.functional.mixtures import SCALES, check_no_nan, validates
+from activations_ext.functional.row_losses import ordered_sum
 
 __all__ = ["Bernoulli", "Categorical", "Gaussian", "Likelihood", "MixtureOfGaussians"]
 
@@ -298,7 +299,8 @@ def _reduced(losses: Tensor, reduction: str) -> Tensor:
         return losses
     if reduction not in ("mean", "sum"):
         raise ValueError(f"{reduction} is not a valid value for reduction")
-    return losses.mean() if reduction == "mean" else losses.sum()
+    total = ordered_sum(losses)
+    return total / losses.numel() if reduction == "mean" else total
 
 
 def _check_scales(family: str, scale_by: str, floor: float) -> None:

@@ -24,9 +24,13 @@
 
 namespace activations_ext {
 
-// What a parameter is to the numbers in a tensor: a factor has the precision of the type that
-// computes, a bound, which may take their place, is rounded to theirs before it is compared.
-enum class Role { kFactor, kBound };
+// What a parameter is to the numbers in a tensor. Each has the precision of the type that computes,
+// but a bound is rounded to the tensor's dtype, as torch's kernel does before it compares.
+enum class Role {
+  kFactor,
+  kValue,  // may take their place: the dtype has to hold it
+  kBound,  // the same, and rounded
+};
 
 // A float parameter of the operator.
 struct Parameter {

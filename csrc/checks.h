@@ -165,11 +165,9 @@ A make(Parameters<A> parameters, at::ScalarType dtype) {
   check_parameters(activation());
   for (std::size_t i = 0; i < kArity<A>; ++i) {
     const Parameter& parameter = A::kParameters[i];
-    if (parameter.role == Role::kBound) {
-      parameters[i] = rounded_to(dtype, parameters[i], A::kName, parameter.name);
-    } else {
-      rounded_to(at::toOpMathType(dtype), parameters[i], A::kName, parameter.name);
-    }
+    const auto holds = parameter.role == Role::kFactor ? at::toOpMathType(dtype) : dtype;
+    const double rounded = rounded_to(holds, parameters[i], A::kName, parameter.name);
+    if (parameter.role == Role::kBound) parameters[i] = rounded;
   }
   return activation();
 }

@@ -4,6 +4,7 @@
 // A plain tensor goes straight to the kernels, which is what makes small tensors as quick as
 // torch's own; everything else goes through the operator and the dispatcher.
 #include <torch/csrc/Exceptions.h>
+#include <torch/csrc/autograd/python_cpp_function.h>
 #include <torch/csrc/autograd/python_variable.h>
 #include <torch/csrc/utils/pybind.h>
 #include <torch/csrc/utils/python_symnode.h>
@@ -238,6 +239,20 @@ std::vector<std::string> supported_capabilities() {
   return names;
 }
 
+// Types in Python for the nodes of the graph, where it would say CppFunction for all.
+void add_node_types() {
+  struct NoConstructor {
+    torch::autograd::Node* operator()(PyObject*) const {
+      TORCH_CHECK_TYPE(false, "a node of the graph cannot be made in Python");
+    }
+  };
+  for (const auto& [type, name] : node_names()) {
+    auto* python_type = new PyTypeObject();  // for as long as the process
+    torch::autograd::createForwardFunctionPyTypeObject<NoConstructor>(*python_type, name.c_str());
+    torch::autograd::registerCppFunction(*type, python_type);
+  }
+}
+
 using Entry = PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t);
 
 PyMethodDef method(const char* name, Entry function) {
@@ -265,6 +280,7 @@ void add_entries(pybind11::module_& module) {
 
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
   add_entries(module);
+  add_node_types();
   module.def("set_kernels", [](const pybind11::capsule& kernels) {
     TORCH_CHECK_TYPE(PyCapsule_IsValid(kernels.ptr(), cpu::kKernelTableCapsule),
                      "set_kernels(): expected a capsule called ", cpu::kKernelTableCapsule,
@@ -287,6 +303,7 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
                                        logits, /*dim=*/1, target, weight, ignore_index, softcap,
                                        maximum, log_sum, {}, /*overwrite=*/true);
              });
+  module.def("is_plain_memory", &is_plain_memory);
   // For tensors that torch's operators compute with before ours do.
   module.def("check_storage", [](const at::Tensor& tensor) {
     if (is_plain_memory(tensor)) check_storage(tensor);

@@ -45,5 +45,11 @@ SAVES_RESULT_IN_PLACE: dict[str, Callable[..., bool]] = {
 }
 """So do these in place, where torch's backward raises for the other parameters."""
 
-BOUNDED = {"hardtanh": (0, 1), "threshold": (1,), "softshrink": (0,), "hardshrink": (0,)}
-"""Where their parameters are that have the input's dtype; others have that which computes."""
+BOUNDED: dict[str, tuple[int, ...]] = {
+    "hardshrink": (0,),
+    "hardtanh": (),
+    "softshrink": (),
+    "threshold": (),
+}
+"""Whose parameters are compared with the input, and which of them torch rounds to its dtype first;
+others have the dtype that computes."""

@@ -19,7 +19,7 @@ from helpers import run_python, sample
 
 NAMES = [
     name
-    for name in nn.__all__
+    for name in nn.OWN
     if isinstance(getattr(nn, name), type) and "Loss" not in name and name != "Softmax2d"
 ]
 OURS = {name for name in NAMES if not hasattr(torch.nn, name)}

@@ -39,8 +39,8 @@ ELSEWHERE = {
 }
 ELSEWHERE |= {"binary_cross_entropy_with_logits", "BCEWithLogitsLoss"}
 ELSEWHERE |= {"gaussian_mixture_nll_loss", "MixtureDensityHead"}
-FUNCTIONS = [name for name in F.__all__ if callable(getattr(F, name)) and name not in ELSEWHERE]
-MODULES = [n for n in nn.__all__ if n not in {*ELSEWHERE, "functional"}]
+FUNCTIONS = [name for name in F.OWN if callable(getattr(F, name)) and name not in ELSEWHERE]
+MODULES = [n for n in nn.OWN if n not in {*ELSEWHERE, "functional"}]
 TORCHS_FUNCTIONS = [name for name in FUNCTIONS if hasattr(torch.nn.functional, name)]
 TORCHS_MODULES = [name for name in MODULES if hasattr(torch.nn, name)]
 
@@ -101,7 +101,7 @@ def test_every_in_place_function_of_torch_is_here() -> None:
 
 def test_every_elementwise_module_of_torch_is_here() -> None:
     others = {"GLU", "MultiheadAttention"}
-    assert set(torch.nn.modules.activation.__all__) - others <= set(nn.__all__)
+    assert set(torch.nn.modules.activation.__all__) - others <= set(nn.OWN)
 
 
 @pytest.mark.parametrize("name", TORCHS_FUNCTIONS)
@@ -140,7 +140,7 @@ def test_rows_tell_the_truth(case: Case) -> None:
 
 @pytest.mark.parametrize("library", [F, nn], ids=["functional", "nn"])
 def test_everything_public_is_documented(library: Any) -> None:
-    for name in library.__all__:
+    for name in library.OWN:
         thing = getattr(library, name)
         if callable(thing):
             assert thing.__doc__, name

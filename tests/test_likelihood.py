@@ -323,7 +323,7 @@ def test_other_errors() -> None:
     with pytest.raises(ValueError, match="'outputs' to have a last dimension that is a multiple"):
         MixtureOfGaussians(2).mean(torch.zeros(5, 7))
     if torch.get_default_device().type == "cpu":
-        with pytest.raises(ValueError, match="'scale' to have positive standard deviations"):
+        with pytest.raises(ValueError, match="'scale' to have positive and finite"):
             MixtureOfGaussians(1, "identity", 0.0).nll(torch.zeros(1, 3), torch.zeros(1, 1))
     with pytest.raises(ValueError, match="'scale_by' to be exp, softplus or elu"):
         nn.MixtureDensityHead(1, 1, 1, "identity")

@@ -12,8 +12,16 @@ import torch
 from torch import Tensor
 
 from activations_ext import functional as F
-from cases import BOUNDED
-from helpers import DEFAULT_CASES, DTYPES, Case, case_of, gradient, run_python, sample
+from helpers import (
+    DEFAULT_CASES,
+    DTYPES,
+    Case,
+    assert_same_bits,
+    case_of,
+    gradient,
+    run_python,
+    sample,
+)
 
 WITH_PARAMETERS = [case for case in DEFAULT_CASES if case.parameters]
 EVERY_PARAMETER = [
@@ -103,7 +111,7 @@ def test_too_large_for_the_dtype(case: Case, position: int, dtype: torch.dtype) 
             result = case.activation.function(x, *parameters)
             torch.testing.assert_close(result, expected, equal_nan=True)
             assert dtype == torch.float64 or value == 1e5
-    if case.name in BOUNDED and dtype == torch.float16:
+    if case.name in ("hardtanh", "threshold", "hardshrink") and dtype == torch.float16:
         with pytest.raises(RuntimeError, match="overflow"):
             case.activation.function(x, *replaced(case, len(case.parameters) - 1, 1e5))
 
@@ -221,3 +229,25 @@ def test_prelu_of_many_channels() -> None:
     cube = sample(3 * 5000 * 9).view(3, 5000, 9)
     weight: Tensor = sample(5000)
     assert torch.equal(F.prelu(cube, weight), torch.nn.functional.prelu(cube, weight))
+
+
+# None is a number of 16 bits.
+COMPARED = {
+    "hardtanh": (-0.3, 0.7),
+    "threshold": (0.1, 0.3),
+    "hardshrink": (0.1,),
+    "softshrink": (0.1,),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("name", COMPARED)
+def test_parameters_are_compared_as_torch_compares_them(name: str, dtype: torch.dtype) -> None:
+    """With every pattern: the one next to a parameter shows whether that was rounded."""
+    case = case_of(name, *COMPARED[name])
+    input = torch.arange(-(2**15), 2**15).to(torch.int16).view(dtype)
+    input = input[~input.isnan()]
+    assert_same_bits(case(input), case.reference(input))
+    wide = input.float() if name == "softshrink" else input  # torch rounds it for the slope alone
+    exact = gradient(case.reference, wide, torch.ones_like(wide)).to(dtype)
+    assert_same_bits(gradient(case, input, torch.ones_like(input)), exact)

@@ -25,14 +25,14 @@ ROW_MODULES |= {"BCEWithLogitsLoss", "LinearCrossEntropyLoss"}
 
 OPS = {op.name: op for op in op_db if op.variant_test_name == ""}
 FUNCTIONS: dict[str, tuple[Any, Callable[..., Tensor]]] = {}
-for _name in F.__all__:
+for _name in F.OWN:
     _op = OPS.get(f"nn.functional.{_name}", OPS.get(_name))
     if callable(getattr(F, _name)) and _op is not None and _name not in ROWS:
         FUNCTIONS[_name] = (_op, getattr(F, _name))
 MODULES = {
     info.module_cls.__name__: info
     for info in module_db
-    if info.module_cls.__name__ in set(nn.__all__) - ROW_MODULES
+    if info.module_cls.__name__ in set(nn.OWN) - ROW_MODULES
 }
 
 
@@ -93,7 +93,7 @@ def test_functions(name: str, dtype: torch.dtype) -> None:
             continue
         ours = values_and_gradients(function, s.input, s.args, s.kwargs)
         torchs = values_and_gradients(op.op, s.input, s.args, s.kwargs)
-        rounding = dtype if name in BOUNDED and name != "threshold" else torch.float64
+        rounding = dtype if BOUNDED.get(name) else torch.float64
         exact = values_and_gradients(
             op.op,
             doubled(s.input, dtype),
@@ -144,7 +144,7 @@ def test_modules(name: str, dtype: torch.dtype) -> None:
         input = s.forward_input.args[0].detach().requires_grad_()
         ours = built(nn, name, s, torch.float64).to(dtype)
         torchs = built(torch.nn, name, s, torch.float64).to(dtype)
-        rounding = dtype if name.lower() in BOUNDED and name != "Threshold" else torch.float64
+        rounding = dtype if BOUNDED.get(name.lower()) else torch.float64
         exact = built(torch.nn, name, s, rounding)
         exact.double().load_state_dict(ours.state_dict())
         torchs.load_state_dict(ours.state_dict())
@@ -171,7 +171,7 @@ def built(library: Any, name: str, sample: Any, rounding: torch.dtype) -> torch.
 
 def test_nothing_is_missing() -> None:
     """Every function and module that torch has samples for is tested."""
-    of_torch = {name for name in F.__all__ if hasattr(torch.nn.functional, name)}
+    of_torch = {name for name in F.OWN if hasattr(torch.nn.functional, name)}
     assert {n for n in of_torch if not n.endswith("_")} - set(FUNCTIONS) <= ROWS
     without = {
         "functional",
@@ -179,4 +179,4 @@ def test_nothing_is_missing() -> None:
         "RReLU",
         *ROW_MODULES,
     }  # torch has no samples of the first two
-    assert {name for name in nn.__all__ if hasattr(torch.nn, name)} - set(MODULES) <= without
+    assert {name for name in nn.OWN if hasattr(torch.nn, name)} - set(MODULES) <= without

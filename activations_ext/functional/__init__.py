@@ -118,8 +118,14 @@ __all__ = [
     "threshold",
     "threshold_",
 ]
+OWN = tuple(__all__)
+"""What is this package's own; the other public names are torch's."""
 
-script_as_torchs(value for name in __all__ if callable(value := globals()[name]))
+__all__ += [
+    name for name in dir(torch.nn.functional) if not name.startswith("_") and name not in OWN
+]
+
+script_as_torchs(value for name in OWN if callable(value := globals()[name]))
 
 
 def __getattr__(name: str) -> Any:

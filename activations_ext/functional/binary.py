@@ -8,6 +8,7 @@ from torch.compiler import is_dynamo_compiling
 from torch.nn import _reduction
 
 from activations_ext._call import has_kernel, overridable
+from activations_ext._torchs import torchs
 from activations_ext.compiled import holds_torchs
 
 
@@ -54,7 +55,7 @@ def binary_cross_entropy_with_logits(
         and not (is_dynamo_compiling() and holds_torchs("binary_cross_entropy_with_logits"))
     )
     if not fits:
-        return torch.nn.functional.binary_cross_entropy_with_logits(
+        return torchs("binary_cross_entropy_with_logits")(
             input, target, weight, None, None, reduction, pos_weight
         )
     result: Tensor = torch.ops.activations_ext.binary_cross_entropy_with_logits(

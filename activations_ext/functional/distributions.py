@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from activations_ext._call import call_operator, has_kernel, overridable
+from activations_ext._torchs import torchs
 
 
 @overridable
@@ -33,7 +34,7 @@ def softmax(
         IndexError: ``input`` has no dimension ``dim``.
     """
     if not isinstance(dim, int):
-        return torch.nn.functional.softmax(input, dim, _stacklevel + 2, dtype)
+        return torchs("softmax")(input, dim, _stacklevel + 2, dtype)
     return call_operator("softmax", input if dtype is None else input.to(dtype), (dim,))
 
 
@@ -46,7 +47,7 @@ def softmin(
 ) -> Tensor:
     """The softmax of ``−input``: see ``softmax``."""
     if not isinstance(dim, int):
-        return torch.nn.functional.softmin(input, dim, _stacklevel + 2, dtype)
+        return torchs("softmin")(input, dim, _stacklevel + 2, dtype)
     return softmax(-input, dim, dtype=dtype)
 
 
@@ -72,7 +73,7 @@ def log_softmax(
         IndexError: ``input`` has no dimension ``dim``.
     """
     if not isinstance(dim, int):
-        return torch.nn.functional.log_softmax(input, dim, _stacklevel + 2, dtype)
+        return torchs("log_softmax")(input, dim, _stacklevel + 2, dtype)
     return call_operator("log_softmax", input if dtype is None else input.to(dtype), (dim,))
 
 
@@ -106,7 +107,7 @@ def logsumexp(
     count = max(1, x.dim())
     along = sorted({d % count for d in dims if -count <= d < count})
     if not has_kernel(x) or x.numel() == 0 or not along or len(along) < len(dims):
-        return torch.logsumexp(x, dim, keepdim)
+        return torchs("logsumexp")(x, dim, keepdim)
     rows = (
         x if len(along) == 1 else x.movedim(along, list(range(-len(along), 0))).flatten(-len(along))
     )

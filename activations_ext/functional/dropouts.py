@@ -45,7 +45,7 @@ def shift_dropout(
     if not training or p == 0:
         return input
     if not has_kernel(input):
-        return _torchs.shift_dropout(input, p, minimum, inplace)
+        return _torchs.shift_dropout(input, p, minimum, inplace=inplace)
     parameters = (draw_seed(input), p, minimum)
     return call_operator("shift_dropout_with_seed", input, parameters, inplace)
 

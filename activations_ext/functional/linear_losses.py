@@ -10,17 +10,21 @@ import torch
 from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 
-from activations_ext._call import has_kernel, overridable
+from activations_ext._call import has_kernel, is_wrapper, overridable
+from activations_ext._torchs import torchs
 from activations_ext.functional.linear_rows import LinearLoss, LinearStatistics
-from activations_ext.functional.losses import cross_entropy, fits
+from activations_ext.functional.losses import as_integer, cross_entropy, fits
 from activations_ext.functional.row_losses import (
     Statistics,
     Terms,
     asked_for,
+    check_num_items,
     divisor,
     loss_of_rows,
     terms_of,
 )
+
+_NAME = "linear_cross_entropy"
 
 MEMORY_BUDGET = 2**28
 """Bytes for a chunk of logits: large enough for the matrix products to be at full
@@ -89,6 +93,7 @@ def linear_cross_entropy(
         RuntimeError, ValueError: as torch's function, for shapes, dtypes and options that do not
             fit.
     """
+    memory_budget = as_integer(_NAME, "memory_budget", memory_budget)
     if memory_budget <= 0:
         raise ValueError(
             "linear_cross_entropy(): expected argument 'memory_budget' to be positive, but got "
@@ -100,11 +105,17 @@ def linear_cross_entropy(
         dtype = torch.get_autocast_dtype(input.device.type)
         input, linear_weight = input.to(dtype), linear_weight.to(dtype)
         linear_bias = None if linear_bias is None else linear_bias.to(dtype)
-        target = target.to(dtype) if target.is_floating_point() else target
+    if ignore_index is not None:
+        ignore_index = as_integer(_NAME, "ignore_index", ignore_index)
     ignored = -100 if ignore_index is None else ignore_index
+    check_num_items(_NAME, num_items, reduction)
+    if target.is_floating_point():
+        target = target.to(torch.promote_types(target.dtype, input.dtype))
+        loss_dtype = torch.promote_types(target.dtype, loss_dtype)
+    beside_logits = (target, weight, token_weight, num_items)
     if not _in_chunks(
         input, linear_weight, linear_bias, target, weight, reduction, ignore_index, label_smoothing
-    ):
+    ) or not all(_is_known(argument) for argument in beside_logits):
         return cross_entropy(
             _logits(input, linear_weight, linear_bias, target, ignore_index),
             target,
@@ -129,10 +140,15 @@ def linear_cross_entropy(
         token_weight = None if token_weight is None else token_weight.unsqueeze(0)
     of_input = (linear_weight.shape[0], input.dtype)
     terms = terms_of(*of_input, target, 1, weight, ignored, label_smoothing)
-    terms = terms.with_options(z_loss, token_weight)
+    is_mean = reduction == "mean" and num_items is None
+    terms = terms.with_options(_NAME, z_loss, token_weight, is_mean)
     per_row = return_lse or return_log_prob or return_entropy
+    differentiated = torch.is_grad_enabled() and any(
+        isinstance(argument, Tensor) and argument.requires_grad for argument in beside_logits
+    )
+    one_number = reduction != "none" and not per_row and not differentiated
     with torch.autocast(input.device.type, enabled=False):
-        if reduction != "none" and not per_row and not is_dynamo_compiling():
+        if one_number and not is_dynamo_compiling():
             loss = _one_number(
                 input,
                 linear_weight,
@@ -224,18 +240,26 @@ def _in_chunks(
         return False
     if target.is_floating_point() and (ignore_index is not None or target.requires_grad):
         return False
+    ignored = -100 if ignore_index is None else ignore_index
     if weight is not None and weight.requires_grad:
         return False
-    if torch._C._are_functorch_transforms_active() or _has_tangent(parts):
+    if torch._C._are_functorch_transforms_active() or any(_has_tangent(part) for part in parts):
         return False
     logits = torch.empty(
-        (*input.shape[:-1], linear_weight.shape[0]), dtype=input.dtype, device="meta"
+        (*input.shape[:-1], linear_weight.shape[0]),
+        dtype=target.dtype if target.is_floating_point() else input.dtype,
+        device="meta",
     )
-    return fits(logits, target, weight, reduction, label_smoothing)
+    return fits(logits, target, weight, reduction, label_smoothing, ignored)
 
 
-def _has_tangent(tensors: list[Tensor]) -> bool:
-    return any(torch.autograd.forward_ad.unpack_dual(t).tangent is not None for t in tensors)
+def _has_tangent(tensor: Tensor) -> bool:
+    return torch.autograd.forward_ad.unpack_dual(tensor).tangent is not None
+
+
+def _is_known(argument: object) -> bool:
+    """No tensor that asks for more than a gradient in backward: a subclass, or a tangent."""
+    return not isinstance(argument, Tensor) or not (is_wrapper(argument) or _has_tangent(argument))
 
 
 def _logits(
@@ -265,7 +289,7 @@ def _logits(
         )
     flat = linear_weight.reshape(math.prod(outer, start=classes), linear_weight.shape[-1])
     bias = None if linear_bias is None else linear_bias.reshape(-1)
-    logits = torch.nn.functional.linear(input, flat, bias)
+    logits = torchs("linear")(input, flat, bias)
     logits = logits.reshape(*input.shape[:-1], classes, *outer)
     if target.shape == logits.shape and target.is_floating_point() and ignore_index is not None:
         raise RuntimeError(

@@ -11,7 +11,13 @@ from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 
 import activations_ext._C as _C
-from activations_ext.functional.row_losses import Factors, RowGradients, Statistics
+from activations_ext._torchs import torchs
+from activations_ext.functional.row_losses import (
+    Factors,
+    RowGradients,
+    Statistics,
+    ordered_sum,
+)
 
 _OPERATORS = torch.ops.activations_ext
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
@@ -33,10 +39,19 @@ class Linear(NamedTuple):
     """Bytes that the logits of a chunk may take; what consumes them writes over them."""
 
     @property
+    def dtype(self) -> torch.dtype:
+        """The logits': wider than the hidden states' where the probabilities of the targets are."""
+        of_logits = self.weights is not None and self.weights.dim() == 2
+        return self.weights.dtype if of_logits else self.hidden.dtype  # type: ignore[union-attr]
+
+    @property
     def rows(self) -> int:
-        """Of a chunk."""
-        each = self.weight.shape[0] * self.weight.element_size()
-        return max(1, self.budget // max(1, each))
+        """Of a chunk: all are about as large, so that no product is of a few rows that are left."""
+        each = self.weight.shape[0] * self.dtype.itemsize
+        most = max(1, self.budget // max(1, each))
+        count = self.hidden.shape[0]
+        chunks = max(1, -(-count // most))
+        return min(most, -(-count // chunks // 64) * 64) or most
 
     def chunks(self) -> Iterator[tuple[slice, Linear]]:
         for start in range(0, self.hidden.shape[0], self.rows):
@@ -54,7 +69,7 @@ class Linear(NamedTuple):
             )
 
     def logits(self) -> Tensor:
-        return torch.nn.functional.linear(self.hidden, self.weight, self.bias)
+        return torchs("linear")(self.hidden, self.weight, self.bias).to(self.dtype)
 
     def statistics(self, logits: Tensor) -> Statistics:
         return Statistics(
@@ -90,7 +105,7 @@ class Linear(NamedTuple):
 
     def consumed(self, logits: Tensor, row: Statistics, grads: RowGradients) -> Tensor:
         """The same, over the logits where they are plain memory: half as much is needed."""
-        if is_dynamo_compiling() or grads.expected_logit is not None or not _is_plain(logits):
+        if is_dynamo_compiling() or grads.expected_logit is not None or not are_plain(logits):
             return self.grad_logits(logits, row, grads)
         _C.overwrite_with_gradient(
             logits,
@@ -107,17 +122,35 @@ class Linear(NamedTuple):
         return logits
 
 
-def _is_plain(tensor: Tensor) -> bool:
-    return type(tensor) is Tensor and tensor.device.type in _C.devices()
+def are_plain(*tensors: Tensor | None) -> bool:
+    """Memory of a device with kernels: no subclass, and nothing that a vmap wraps."""
+    return is_dynamo_compiling() or all(
+        tensor is None or _C.is_plain_memory(tensor) for tensor in tensors
+    )
+
+
+def scale_for(of: Linear, *factors: Tensor | None) -> Tensor | None:
+    """A power of two by which the ``factors`` of the logits' gradient are multiplied, so that
+    float16 holds the gradient: divided by thousands of rows, and among as many classes, it would
+    underflow. None: no need, as other dtypes have the range.
+    """
+    known = [factor.detach() for factor in factors if factor is not None]
+    if of.hidden.dtype != torch.float16 or not known or of.hidden.shape[0] == 0:
+        return None
+    largest = torch.stack([torch.linalg.vector_norm(factor, torch.inf) for factor in known]).amax()
+    # What follows is a product with the weight, which must not overflow either.
+    weight = torch.linalg.vector_norm(of.weight.detach(), torch.inf).float()
+    limit = 256 / (weight / 16).clamp_min(1) / largest
+    return torch.where(limit.isfinite(), limit.log2().floor().clamp(-60, 60).exp2(), 1.0)
 
 
 class Accumulated:
-    """Gradients, chunk by chunk. The weight's and the bias' are summed in float32 at least: in 16
-    bits a sum of many chunks would lose what each adds."""
+    """Gradients, chunk by chunk, times the ``scale`` that those of the logits come with. The
+    weight's and the bias' are summed in float32 at least: in 16 bits a sum of many chunks would
+    lose what each adds."""
 
     def __init__(self, of: Linear, needed: tuple[bool, bool, bool]) -> None:
         wide = torch.float64 if of.weight.dtype == torch.float64 else torch.float32
-        self.of = of
         self.hidden = torch.empty_like(of.hidden) if needed[0] else None
         self.weight = (
             torch.zeros(of.weight.shape, dtype=wide, device=of.weight.device) if needed[1] else None
@@ -129,10 +162,11 @@ class Accumulated:
         )
 
     def add(self, part: slice, chunk: Linear, grad_logits: Tensor) -> None:
-        if self.hidden is not None:
-            torch.mm(grad_logits, chunk.weight, out=self.hidden[part])
         if self.bias is not None:
             self.bias += grad_logits.sum(0, dtype=self.bias.dtype)
+        grad_logits = grad_logits.to(chunk.weight.dtype)
+        if self.hidden is not None:
+            torch.mm(grad_logits, chunk.weight, out=self.hidden[part])
         if self.weight is None:
             return
         if grad_logits.dtype == self.weight.dtype:
@@ -144,16 +178,24 @@ class Accumulated:
                 grad_logits.t().to(self.weight.dtype), chunk.hidden.to(self.weight.dtype)
             )
 
-    def gradients(self) -> Gradients:
-        weight = None if self.weight is None else self.weight.to(self.of.weight.dtype)
-        bias = None if self.bias is None else self.bias.to(self.of.weight.dtype)
-        return self.hidden, weight, bias
+    def sums(self) -> Gradients:
+        return self.hidden, self.weight, self.bias
+
+
+def times(sum_: Tensor, factor: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """A sum that nobody else has, multiplied by ``factor`` and rounded once to ``dtype``."""
+    if factor is None:
+        return sum_.to(dtype)
+    if not are_plain(factor):
+        return (sum_ * factor).to(dtype)
+    wide = torch.promote_types(sum_.dtype, factor.dtype)  # 2^16 is no number of float16
+    return sum_.to(wide).mul_(factor).to(dtype)
 
 
 def differentiable_gradients(of: Linear, grads: RowGradients) -> Gradients:
     """All logits at once, by operators that have derivatives."""
     logits = of.logits()
-    grad = of.grad_logits(logits, of.statistics(logits), grads)
+    grad = of.grad_logits(logits, of.statistics(logits), grads).to(of.weight.dtype)
     return grad @ of.weight, grad.t() @ of.hidden, grad.sum(0)
 
 
@@ -161,15 +203,19 @@ def chunked_gradients(
     of: Linear,
     grads_of: Callable[[slice, Statistics], RowGradients],
     needed: tuple[bool, bool, bool],
+    scale: Tensor | None,
 ) -> Gradients:
-    """``grads_of`` gives the gradients by the statistics of some rows, of these."""
+    """``grads_of`` gives the gradients by the statistics of some rows, of these, times ``scale``"""
     total = Accumulated(of, needed)
     for part, chunk in of.chunks():
         logits = chunk.logits()
         row = chunk.statistics(logits)
         total.add(part, chunk, chunk.consumed(logits, row, grads_of(part, row)))
         del logits  # before the next are made
-    return total.gradients()
+    unscaled = None if scale is None else 1 / scale
+    dtype = of.weight.dtype
+    hidden, weight, bias = (s if s is None else times(s, unscaled, dtype) for s in total.sums())
+    return hidden, weight, bias
 
 
 class LinearStatistics(torch.autograd.Function):
@@ -204,9 +250,15 @@ class LinearStatistics(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         of = Linear(*ctx.saved_tensors, *ctx.options)
         by_row = RowGradients(*grads[1:])
-        if torch.is_grad_enabled():
+        if all(grad is None for grad in by_row):
+            return (None,) * 9
+        if torch.is_grad_enabled() or not are_plain(*by_row):
             return (*_only(differentiable_gradients(of, by_row), ctx), *[None] * 6)
-        made = chunked_gradients(of, lambda part, _: by_row.of(part), ctx.needs_input_grad[:3])
+        scale = scale_for(of, *by_row)
+        by_row = by_row.times(scale)
+        made = chunked_gradients(
+            of, lambda part, _: by_row.of(part), ctx.needs_input_grad[:3], scale
+        )
         return (*made, *[None] * 6)
 
 
@@ -214,7 +266,8 @@ class LinearLoss(torch.autograd.Function):
     """One number, Σ (a·log_sum − b·target_logit − c·weighted_sum + z·lse²), whose gradients are
     made together with it: the factors are known beforehand, and backward only multiplies.
 
-    The gradients are outputs, so that they are saved like any; nobody else sees them.
+    The gradients are outputs, so that they are saved like any; nobody else sees them. They are
+    rounded to 16 bits after they have been multiplied, and come with their scale.
     """
 
     @staticmethod
@@ -235,6 +288,7 @@ class LinearLoss(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         of = Linear(hidden, weight, bias, classes, weights, ignore_index, softcap, False, budget)
         factors = Factors(a, b, c, z)
+        scale = scale_for(of, a, b, c, None if z is None else 64 * z) if any(needed) else None
         total, gradients = a.new_zeros(()), Accumulated(of, needed)
         for part, chunk in of.chunks():
             logits = chunk.logits()
@@ -243,20 +297,21 @@ class LinearLoss(torch.autograd.Function):
             losses = of_rows.losses(row)
             if chunk.classes is not None:
                 losses = torch.where(chunk.classes == ignore_index, 0.0, losses)
-            total = total + losses.sum()
+            total = total + ordered_sum(losses)
             if any(needed):
-                gradients.add(part, chunk, chunk.consumed(logits, row, of_rows.gradients(row)))
+                grads = of_rows.gradients(row).times(scale)
+                gradients.add(part, chunk, chunk.consumed(logits, row, grads))
             del logits  # before the next are made
-        return (total, *gradients.gradients())
+        return (total, scale, *gradients.sums())
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
-        made = [gradient for gradient in output[1:] if gradient is not None]
+        made = [gradient for gradient in output[2:] if gradient is not None]
         ctx.save_for_backward(*inputs[:9])
         ctx.options = inputs[9:12]
         ctx.needed = inputs[12]
-        ctx.made = made
-        ctx.mark_non_differentiable(*made)
+        ctx.made, ctx.scale = made, output[1]
+        ctx.mark_non_differentiable(*(o for o in output[1:] if o is not None))
         ctx.set_materialize_grads(False)
 
     @staticmethod
@@ -269,18 +324,25 @@ class LinearLoss(torch.autograd.Function):
         of = Linear(hidden, weight, bias, classes, weights, ignore_index, softcap, False, budget)
         made, ctx.made = ctx.made, None
         if made is not None and not torch.is_grad_enabled():
-            if grad.is_cuda or grad != 1:  # a GPU would have to be waited for
-                made = [gradient.mul_(grad) for gradient in made]
-            ready = iter(made)
+            factor = grad if ctx.scale is None else grad / ctx.scale
+            if (
+                are_plain(factor) and not factor.is_cuda and factor == 1
+            ):  # a GPU would be waited for
+                factor = None
+            ready = (times(gradient, factor, weight.dtype) for gradient in made)
             return (*(next(ready) if needed else None for needed in ctx.needed), *[None] * 10)
         # Differentiated, or for the second time: the logits are made again.
         factors = Factors(a, b, c, z).times(grad)
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or not are_plain(grad):
             logits = of.logits()
             grads = factors.gradients(of.statistics(logits))
             return (*_only(differentiable_gradients(of, grads), ctx), *[None] * 10)
+        scale = scale_for(of, *factors[:3], None if z is None else 64 * z * grad)
         again = chunked_gradients(
-            of, lambda part, row: factors.of(part).gradients(row), ctx.needs_input_grad[:3]
+            of,
+            lambda part, row: factors.of(part).gradients(row).times(scale),
+            ctx.needs_input_grad[:3],
+            scale,
         )
         return (*again, *[None] * 10)
 

@@ -3,6 +3,7 @@ and one write backward. What follows from the statistics is arithmetic on one nu
 
 from __future__ import annotations
 
+import operator
 from typing import Any, overload
 
 import torch
@@ -12,9 +13,11 @@ from torch.nn import _reduction
 
 import activations_ext._C as _C
 from activations_ext._call import DTYPES, has_kernel, overridable
+from activations_ext._torchs import torchs
 from activations_ext.functional.row_losses import (
     Statistics,
     asked_for,
+    check_num_items,
     loss_of_rows,
     result_dtype,
     terms_of,
@@ -87,7 +90,7 @@ def cross_entropy(
     Args:
         input: logits, of shape (C), (N, C) or (N, C, d1, …).
         target: classes, integers of the shape of ``input`` without C, or probabilities of the
-            shape and dtype of ``input``.
+            shape of ``input``. Where their dtypes differ, both are promoted, as by torch.
         weight: a number for each class.
         size_average: deprecated, see torch.
         ignore_index: rows with this class count neither in the sum nor in the divisor.
@@ -96,12 +99,14 @@ def cross_entropy(
             for probabilities by the number of rows.
         label_smoothing: ε from 0 to 1.
         z_loss: λ of an additional ``λ·lse²``, which keeps ``lse = log Σ e^(x_k)`` near 0 (Chowdhery
-            et al., arXiv:2204.02311).
+            et al., arXiv:2204.02311). Class weights have no part in it: the mean divides it by the
+            number of rows that are not ignored.
         softcap: s of ``s·tanh(x/s)`` in place of the logits; 0 for none (Gemma 2,
             arXiv:2408.00118).
-        token_weight: a factor for each row's loss, of the shape of the rows. The mean's divisor
-            has it, too, as it has the class weights.
-        num_items: the divisor of the mean, where rows are spread over several calls.
+        token_weight: a factor for each row's loss, of exactly the shape of the rows. The mean's
+            divisor has it, too, as it has the class weights.
+        num_items: one number that the sum of the losses is divided by, where rows are spread over
+            several calls: in place of the mean's own divisor, or of none with ``"sum"``.
         zero_if_empty: the mean is 0 where its divisor is.
         return_lse: return ``lse`` of each row as well.
         return_log_prob: return ``log p_t`` of each row as well; 0 for ignored rows.
@@ -121,9 +126,13 @@ def cross_entropy(
 
     Raises:
         IndexError: a class is neither ``ignore_index`` nor from 0 to C − 1; with its position.
-        ValueError: ``return_log_prob`` of probabilities, or a ``reduction`` that does not exist.
+        TypeError: ``ignore_index`` is no integer.
+        ValueError: ``return_log_prob`` of probabilities, a ``reduction`` that does not exist,
+            ``num_items`` with ``"none"`` or of several numbers, a ``z_loss`` or ``softcap`` that
+            the type that computes does not hold.
         RuntimeError: shapes, dtypes or ``label_smoothing`` do not fit, as in torch's function;
-            ``inplace_backward`` of a leaf that requires a gradient.
+            an ``ignore_index`` from 0 on with probabilities; ``inplace_backward`` of a leaf that
+            requires a gradient.
     """
     if size_average is not None or reduce is not None:
         reduction = _reduction.legacy_get_string(size_average, reduce)
@@ -135,10 +144,15 @@ def cross_entropy(
         usual: Tensor | None = _C.cross_entropy(input, target, ignore_index, reduction)
         if usual is not None:
             return usual
-    taken = fits(input, target, weight, reduction, label_smoothing)
+    ignore_index = as_integer("cross_entropy", "ignore_index", ignore_index)
+    check_num_items("cross_entropy", num_items, reduction)
+    if target.is_floating_point() and target.dtype != input.dtype and input.dtype in DTYPES:
+        wide = torch.promote_types(input.dtype, target.dtype)
+        input, target = input.to(wide), target.to(wide)
+    taken = fits(input, target, weight, reduction, label_smoothing, ignore_index)
     if not taken or not (beyond_torch or has_kernel(input)):
         # Torch's own errors, and whatever it computes besides.
-        result = torch.nn.functional.cross_entropy(
+        result = torchs("cross_entropy")(
             input, target, weight, None, ignore_index, None, reduction, label_smoothing
         )
         if beyond_torch:
@@ -157,7 +171,8 @@ def cross_entropy(
     dim = 0 if input.dim() == 1 else 1
     count = input.shape[dim]
     terms = terms_of(count, input.dtype, target, dim, weight, ignore_index, label_smoothing)
-    terms = terms.with_options(z_loss, token_weight)
+    is_mean = reduction == "mean" and num_items is None
+    terms = terms.with_options("cross_entropy", z_loss, token_weight, is_mean)
     row = Statistics(
         *torch.ops.activations_ext.row_statistics(
             input,
@@ -211,9 +226,7 @@ def nll_loss(
     if size_average is not None or reduce is not None:
         reduction = _reduction.legacy_get_string(size_average, reduce)
     try:
-        return torch.nn.functional.nll_loss(
-            input, target, weight, None, ignore_index, None, reduction
-        )
+        return torchs("nll_loss")(input, target, weight, None, ignore_index, None, reduction)
     except IndexError as error:
         classes = input.shape[0 if input.dim() == 1 else 1]
         wrong = (target != ignore_index) & ((target < 0) | (target >= classes))
@@ -227,8 +240,23 @@ def nll_loss(
         ) from error
 
 
+def as_integer(function: str, argument: str, value: object) -> int:
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(
+            f"{function}(): expected argument '{argument}' to be an integer, but got "
+            f"{type(value).__name__}"
+        ) from None
+
+
 def fits(
-    input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, label_smoothing: float
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    reduction: str,
+    label_smoothing: float,
+    ignore_index: int,
 ) -> bool:
     """The arguments are ones that the operator takes."""
     if input.dtype not in DTYPES or input.layout != torch.strided or input.dim() == 0:
@@ -239,6 +267,6 @@ def fits(
     if classes == 0 or (weight is not None and weight.shape != (classes,)):
         return False
     if target.is_floating_point():
-        return target.shape == input.shape and target.dtype == input.dtype
+        return target.shape == input.shape and target.dtype == input.dtype and ignore_index < 0
     rows = input.shape[:1] + input.shape[2:] if input.dim() > 1 else input.shape[1:]
     return target.shape == rows and target.dtype in (torch.int64, torch.int32, torch.uint8)

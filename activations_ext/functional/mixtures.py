@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from activations_ext._call import DTYPES, overridable
+from activations_ext.functional.row_losses import ordered_sum
 
 # In the order of ScaleBy in csrc/mixture_job.h.
 SCALES = ("exp", "softplus", "elu", "identity")
@@ -75,7 +77,8 @@ def gaussian_mixture_nll_loss(
     )
     if reduction == "none":
         return losses.to(dtype).reshape(batch)
-    return (losses.mean() if reduction == "mean" else losses.sum()).to(dtype)
+    total = ordered_sum(losses)
+    return (total / losses.numel() if reduction == "mean" else total).to(dtype)
 
 
 _OWN_DIMENSIONS = (1, 2, 2, 1)  # behind the batch's: components, or components and dimensions
@@ -111,8 +114,9 @@ def _check(
     ):
         if value not in choices:
             fail(argument, f"be one of {', '.join(choices)}", repr(value))
-    if not floor >= 0:
-        fail("floor", "be at least 0", floor)
+    largest = torch.finfo(torch.float64 if mean.dtype == torch.float64 else torch.float32).max
+    if not 0 <= floor <= largest:
+        fail("floor", f"be from 0 to {largest}", floor)
     if mean.dim() < 2 or 0 in mean.shape[-2:]:
         fail("mean", "have the shape (*, components, dimensions), neither 0", tuple(mean.shape))
     components, dimensions = mean.shape[-2:]
@@ -153,13 +157,15 @@ def validates(tensor: Tensor) -> bool:
 
 
 def _check_numbers(scale: Tensor, target: Tensor, scale_by: str, floor: float) -> None:
-    """By minima, which are NaN where a number is: one look, and nothing written."""
-    if scale_by == "identity" and scale.numel() > 0:
-        least = scale.detach().amin().item() + floor
-        if not least > 0:
+    """By minima and maxima, which are NaN where a number is: one look, and nothing written."""
+    if scale_by != "exp" and scale.numel() > 0:
+        least, largest = (number.item() for number in scale.detach().aminmax())
+        for wrong in [least + floor] * (scale_by == "identity" and not least + floor > 0) + [
+            largest
+        ] * (largest == math.inf):
             raise ValueError(
-                "gaussian_mixture_nll_loss(): expected argument 'scale' to have positive standard "
-                f"deviations, but got {least}"
+                "gaussian_mixture_nll_loss(): expected argument 'scale' to have positive and "
+                f"finite standard deviations, but got {wrong}"
             )
     check_no_nan("gaussian_mixture_nll_loss", target)
 

@@ -18,6 +18,8 @@ from activations_ext._call import (
     overridable,
     tell_observers,
 )
+from activations_ext._torchs import torchs
+from activations_ext.export import uses_torchs
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -113,8 +115,10 @@ def rrelu(
     check_number("rrelu", "upper", upper)
     if observers:  # who ask again without training, and get the mean slope
         tell_observers(rrelu, input, (lower, upper))
-    if training and not has_kernel(input):
-        return torch.nn.functional.rrelu(input, lower, upper, training, inplace)
+    # ONNX has no rrelu: what is exported for evaluation is the leaky ReLU below.
+    exported = uses_torchs() and not training
+    if isinstance(input, Tensor) and not has_kernel(input) and not exported:
+        return torchs("rrelu")(input, lower, upper, training, inplace)
     if training:
         return call_operator("rrelu_with_seed", input, (draw_seed(input), lower, upper), inplace)
     if not (math.isfinite(lower) and math.isfinite(upper) and lower <= upper):

@@ -41,6 +41,11 @@ class RowGradients(NamedTuple):
     def of(self, part: slice) -> RowGradients:
         return RowGradients(*(None if grad is None else grad[part] for grad in self))
 
+    def times(self, number: Tensor | None) -> RowGradients:
+        if number is None:
+            return self
+        return RowGradients(*(None if grad is None else grad * number for grad in self))
+
 
 class Factors(NamedTuple):
     """A row's loss is ``a·log_sum − b·target_logit − c·weighted_sum + z·lse²``; None is 0."""
@@ -75,6 +80,19 @@ class Factors(NamedTuple):
         return Factors(self.a[part], *(None if f is None else f[part] for f in self[1:]))
 
 
+_BLOCK = 2**14  # numbers that torch sums on one thread
+
+
+def ordered_sum(numbers: Tensor) -> Tensor:
+    """The sum of all, in an order that does not depend on the number of threads."""
+    flat = numbers.reshape(-1)
+    if flat.device.type != "cpu" or is_dynamo_compiling() or flat.numel() <= _BLOCK:
+        return flat.sum()
+    whole = flat.numel() // _BLOCK * _BLOCK
+    of_blocks = flat[:whole].view(-1, _BLOCK).sum(1)
+    return ordered_sum(torch.cat([of_blocks, flat[whole:].sum().reshape(1)]))
+
+
 class Terms(NamedTuple):
     """What the targets alone say about the loss of each row."""
 
@@ -87,6 +105,8 @@ class Terms(NamedTuple):
     """The rows' shares of the mean's divisor."""
     kept: Tensor | None
     """The rows that are not ignored; None for all of them."""
+    kept_counts: Tensor
+    """The same shares without class weights: the divisor of the z-loss."""
     token_weight: Tensor | None = None
     """What the loss of each row is multiplied by."""
 
@@ -94,15 +114,44 @@ class Terms(NamedTuple):
         """0 for ignored rows, of which nothing may leak, NaN included."""
         return numbers if self.kept is None else torch.where(self.kept, numbers, 0.0)
 
-    def with_options(self, z_loss: float, token_weight: Tensor | None) -> Terms:
+    def with_options(
+        self, function: str, z_loss: float, token_weight: Tensor | None, is_mean: bool
+    ) -> Terms:
+        """``is_mean``: the sum is going to be divided by that of ``counts``."""
         result = self
-        if z_loss != 0:
-            z = self.only_kept(torch.full_like(self.factors.a, z_loss))
-            result = self._replace(factors=self.factors._replace(z=z))
         if token_weight is not None:
+            if token_weight.shape != self.counts.shape:
+                raise RuntimeError(
+                    f"{function}(): expected argument 'token_weight' to have a number for each "
+                    f"row, shape {list(self.counts.shape)}, but got {list(token_weight.shape)}"
+                )
+            check_storages(token_weight)
             of_row = self.only_kept(token_weight.to(self.factors.a.dtype))
-            result = result._replace(token_weight=of_row, counts=self.counts * of_row)
+            result = result._replace(
+                token_weight=of_row,
+                counts=self.counts * of_row,
+                kept_counts=self.kept_counts * of_row,
+            )
+        if z_loss != 0:
+            if not abs(z_loss) <= torch.finfo(self.factors.a.dtype).max:
+                raise ValueError(
+                    f"{function}(): expected argument 'z_loss' to be a finite number of "
+                    f"{self.factors.a.dtype}, but got {z_loss}"
+                )
+            z = torch.full_like(self.factors.a, z_loss)
+            if is_mean and result.counts is not result.kept_counts:
+                z = z * (ordered_sum(result.counts) / ordered_sum(result.kept_counts))
+            result = result._replace(factors=self.factors._replace(z=self.only_kept(z)))
         return result
+
+
+def check_storages(*tensors: Tensor | None) -> None:
+    """Raise RuntimeError for memory that was freed: torch's operators would crash."""
+    if is_dynamo_compiling():
+        return
+    for tensor in tensors:
+        if tensor is not None:
+            _C.check_storage(tensor)
 
 
 def terms_of_classes(
@@ -115,20 +164,20 @@ def terms_of_classes(
 ) -> Terms:
     """``count`` classes; ``dtype`` is what the statistics have."""
     kept = classes != ignore_index
-    of_target = kept.to(dtype)
+    of_kept = of_target = kept.to(dtype)
     if weight is not None:
         # On the CPU a class out of range has raised; on a GPU it must not fail an assertion there.
         inside = torch.where(kept, classes, 0).clamp(0, count - 1)
         of_target = of_target * weight.to(dtype)[inside]
     if label_smoothing == 0:
         factors = Factors(of_target, of_target, None, None)
-        return Terms(factors, classes, None, of_target, kept)
+        return Terms(factors, classes, None, of_target, kept, of_kept)
     weights = torch.ones(count, dtype=dtype, device=classes.device) if weight is None else weight
     share = kept.to(dtype) * (label_smoothing / count)
     hard = of_target * (1 - label_smoothing)
-    total = weights.to(dtype).sum()
+    total = ordered_sum(weights.to(dtype))
     factors = Factors(hard + share * total, hard, share, None)
-    return Terms(factors, classes, weights, of_target, kept)
+    return Terms(factors, classes, weights, of_target, kept, of_kept)
 
 
 def terms_of_probabilities(
@@ -141,9 +190,12 @@ def terms_of_probabilities(
         shape = [1] * target.dim()
         shape[dim] = -1
         shares = shares * weight.to(target.dtype).view(shape)
-    a = shares.sum(dim, dtype=dtype)
+    # The sum of a single row would be shared between threads.
+    one_row = shares.numel() == shares.shape[dim]
+    wide = shares.to(dtype)
+    a = ordered_sum(wide).reshape(wide.select(dim, 0).shape) if one_row else wide.sum(dim)
     ones = torch.ones_like(a)
-    return Terms(Factors(a, None, ones, None), None, shares, ones, None)
+    return Terms(Factors(a, None, ones, None), None, shares, ones, None, ones)
 
 
 def terms_of(
@@ -156,15 +208,27 @@ def terms_of(
     label_smoothing: float,
 ) -> Terms:
     """For logits of ``count`` classes along ``dim``, and of ``dtype``."""
-    if not is_dynamo_compiling():
-        for tensor in (target, weight):
-            if tensor is not None:
-                _C.check_storage(tensor)
+    check_storages(target, weight)
     wide = torch.float64 if dtype == torch.float64 else torch.float32
     if target.is_floating_point():
         return terms_of_probabilities(target, dim, weight, label_smoothing, wide)
     classes = target.to(torch.int64)
     return terms_of_classes(classes, count, weight, ignore_index, label_smoothing, wide)
+
+
+def check_num_items(function: str, num_items: float | Tensor | None, reduction: str) -> None:
+    if num_items is None:
+        return
+    if reduction == "none":
+        raise ValueError(
+            f"{function}(): expected argument 'num_items' to be None where reduction is 'none', "
+            f"but got {num_items}"
+        )
+    if isinstance(num_items, Tensor) and num_items.numel() != 1:
+        raise ValueError(
+            f"{function}(): expected argument 'num_items' to be one number, but got a tensor of "
+            f"shape {list(num_items.shape)}"
+        )
 
 
 def divisor(
@@ -173,7 +237,7 @@ def divisor(
     """What the sum of the losses is divided by."""
     if reduction == "none" or (reduction == "sum" and num_items is None):
         return None
-    number = torch.as_tensor(counts.sum() if num_items is None else num_items)
+    number = ordered_sum(counts) if num_items is None else torch.as_tensor(num_items).reshape(())
     return torch.where(number == 0, 1, number) if zero_if_empty else number
 
 
@@ -189,7 +253,7 @@ def loss_of_rows(
     if terms.token_weight is not None:
         losses = losses * terms.token_weight
     if reduction != "none":
-        losses = losses.sum()
+        losses = ordered_sum(losses)
         number = divisor(terms.counts, reduction, num_items, zero_if_empty)
         losses = losses if number is None else losses / number
     return losses.to(dtype)

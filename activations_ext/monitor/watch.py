@@ -11,6 +11,7 @@ from torch import Tensor
 
 import activations_ext.nn as ours
 from activations_ext import _call
+from activations_ext._torchs import torchs
 
 _TORCHS = (
     *("CELU", "ELU", "GELU", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "LeakyReLU"),
@@ -155,4 +156,4 @@ def _of_copy(function: Callable[[Tensor], Tensor], input: Tensor) -> Tensor:
 
 
 def _leaky(slope: float, input: Tensor) -> Tensor:
-    return torch.nn.functional.leaky_relu(input, slope)
+    return torchs("leaky_relu")(input, slope)

@@ -1,7 +1,8 @@
-"""The activations as modules, each a subclass of torch.nn's where there is one.
+"""The activations as modules, each of torch.nn's own type where there is one (see ``nn.form``).
 
-Constructors, ``extra_repr`` and ``state_dict`` keys are inherited, so that checkpoints load both
-ways and ``isinstance(module, torch.nn.ReLU)`` holds. Formulas, dtypes and errors are written at the
+Constructors, ``extra_repr`` and ``state_dict`` keys are torch's, so that checkpoints load both
+ways, tools that look up exact types know them, and both ``isinstance(module, torch.nn.ReLU)`` and
+``isinstance(module, activations_ext.nn.ReLU)`` hold. Formulas, dtypes and errors are written at the
 functions in ``activations_ext.functional``.
 
 Every other public name of ``torch.nn`` is found here, too; ``functional`` is
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from torch.nn import *  # noqa: F403 — what is imported below takes its place
 
 from activations_ext import functional  # type: ignore[no-redef]
-from activations_ext.export import prepare_scriptable
+from activations_ext.nn import modules_of_torch
 from activations_ext.nn.distributions import LogSoftmax, Softmax, Softmax2d, Softmin
 from activations_ext.nn.dropouts import ShiftDropout
 from activations_ext.nn.losses import (
@@ -98,10 +99,13 @@ __all__ = [
     "Threshold",
     "functional",
 ]
+OWN = tuple(__all__)
+"""What is this package's own; the other public names are torch's."""
 
-for _name in __all__:
-    if isinstance(globals()[_name], type):
-        setattr(globals()[_name], "__prepare_scriptable__", prepare_scriptable)  # noqa: B010
+__all__ += [name for name in dir(torch.nn) if not name.startswith("_") and name not in OWN]
+
+
+modules_of_torch.alias(__name__, "torch.nn", {"functional": functional})
 
 
 def __getattr__(name: str) -> Any:

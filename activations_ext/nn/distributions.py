@@ -6,30 +6,31 @@ import torch
 from torch import Tensor
 
 from activations_ext import functional as F
+from activations_ext.nn.form import TorchsType
 
 
-class Softmax(torch.nn.Softmax):
+class Softmax(torch.nn.Softmax, metaclass=TorchsType):
     """Exponentials divided by their sum: see ``activations_ext.functional.softmax``."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.softmax(input, self.dim, _stacklevel=5)
 
 
-class Softmin(torch.nn.Softmin):
+class Softmin(torch.nn.Softmin, metaclass=TorchsType):
     """The softmax of the negative: see ``activations_ext.functional.softmin``."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.softmin(input, self.dim, _stacklevel=5)
 
 
-class LogSoftmax(torch.nn.LogSoftmax):
+class LogSoftmax(torch.nn.LogSoftmax, metaclass=TorchsType):
     """The logarithm of the softmax: see ``activations_ext.functional.log_softmax``."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.log_softmax(input, self.dim, _stacklevel=5)
 
 
-class Softmax2d(torch.nn.Softmax2d):
+class Softmax2d(torch.nn.Softmax2d, metaclass=TorchsType):
     """The softmax over the channels of (N, C, H, W) or (C, H, W).
 
     See ``activations_ext.functional.softmax``. Raises ValueError for other shapes, as torch's.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from activations_ext import functional as F
 from activations_ext.functional.dropouts import SERLU_MINIMUM, check_probability
+from activations_ext.nn.form import OwnModule
 
 
-class ShiftDropout(torch.nn.Module):
+class ShiftDropout(OwnModule):
     """Dropout to an activation's least value: see ``activations_ext.functional.shift_dropout``.
 
     ``minimum`` is by default that of SERLU, which the layer was made for. After another activation

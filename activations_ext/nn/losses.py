@@ -9,9 +9,19 @@ import torch
 from torch import Tensor
 
 from activations_ext import functional as F
+from activations_ext.nn.form import TorchsType
 
 
-class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
+def _no_script(self: Any) -> Any:
+    """``__prepare_scriptable__``: torch.jit.script compiles torch's forward."""
+    if options := self.options_beyond_torch:
+        raise NotImplementedError(
+            f"torch.jit.script: torch's {type(self).__name__} has no {', '.join(sorted(options))}"
+        )
+    return self
+
+
+class CrossEntropyLoss(torch.nn.CrossEntropyLoss, metaclass=TorchsType):
     """Minus the log-probability of the target: see ``activations_ext.functional.cross_entropy``.
 
     ``options`` are that function's keyword arguments beyond torch; those that differ from batch to
@@ -35,7 +45,9 @@ class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
                 "CrossEntropyLoss(): expected keyword arguments of "
                 f"functional.cross_entropy, but got {sorted(unknown)}"
             )
-        self.options = options
+        self.options_beyond_torch = options
+
+    __prepare_scriptable__ = _no_script
 
     def forward(self, input: Tensor, target: Tensor, **options: Any) -> Any:
         return F.cross_entropy(
@@ -45,11 +57,11 @@ class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
             ignore_index=self.ignore_index,
             reduction=self.reduction,
             label_smoothing=self.label_smoothing,
-            **{**self.options, **options},
+            **{**self.options_beyond_torch, **options},
         )
 
 
-class NLLLoss(torch.nn.NLLLoss):
+class NLLLoss(torch.nn.NLLLoss, metaclass=TorchsType):
     """Minus the log-probability of the target: see ``activations_ext.functional.nll_loss``."""
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -62,7 +74,7 @@ class NLLLoss(torch.nn.NLLLoss):
         )
 
 
-class BCEWithLogitsLoss(torch.nn.BCEWithLogitsLoss):
+class BCEWithLogitsLoss(torch.nn.BCEWithLogitsLoss, metaclass=TorchsType):
     """The loss of yes-or-no questions.
 
     See ``activations_ext.functional.binary_cross_entropy_with_logits``.
@@ -84,7 +96,7 @@ else:  # before torch 2.13 there is none, and the rest of the package is still t
     TorchsLinearCrossEntropyLoss = getattr(torch.nn, "LinearCrossEntropyLoss", torch.nn.Module)
 
 
-class LinearCrossEntropyLoss(TorchsLinearCrossEntropyLoss):
+class LinearCrossEntropyLoss(TorchsLinearCrossEntropyLoss, metaclass=TorchsType):
     """The cross-entropy of a linear map of hidden states, whose logits are never in memory all at
     once: see ``activations_ext.functional.linear_cross_entropy``.
 
@@ -104,7 +116,9 @@ class LinearCrossEntropyLoss(TorchsLinearCrossEntropyLoss):
                 "LinearCrossEntropyLoss(): expected keyword arguments of "
                 f"functional.linear_cross_entropy, but got {sorted(unknown)}"
             )
-        self.more = more
+        self.options_beyond_torch = more
+
+    __prepare_scriptable__ = _no_script
 
     def forward(self, input: Tensor, target: Tensor, **more: Any) -> Any:
         outer = (self.num_classes, *self.out_features)
@@ -119,5 +133,5 @@ class LinearCrossEntropyLoss(TorchsLinearCrossEntropyLoss):
             ignore_index=self.ignore_index,
             label_smoothing=self.label_smoothing,
             options=self.options,
-            **{**self.more, **more},
+            **{**self.options_beyond_torch, **more},
         )

@@ -45,7 +45,7 @@ struct GELU {
   // |x| up to where e^(−x²/2) has underflowed.
   template <class T>
   static constexpr T clamped(T x) {
-    return at_most(abs(x), kIsFloat<T> ? 14.9 : 37.5);
+    return at_most(abs(x), kIsFloat<T> ? 14.9 : 39.0);
   }
   // m(a) = e^(a²/2)·Φ(−a) for a < kNear, in two parts: a polynomial around kCentre, whose constant
   // is almost a float.

@@ -9,8 +9,8 @@ namespace activations_ext {
 struct Hardtanh {
   static constexpr const char* kName = "hardtanh";
   static constexpr Shape kShape = Shape::kGate;
-  static constexpr std::array kParameters = {Parameter{"min_val", Role::kBound},
-                                             Parameter{"max_val", Role::kBound}};
+  static constexpr std::array kParameters = {Parameter{"min_val", Role::kValue},
+                                             Parameter{"max_val", Role::kValue}};
   double min_val, max_val;
 
   template <class T>

@@ -26,7 +26,7 @@ struct Hardshrink {
 struct Softshrink {
   static constexpr const char* kName = "softshrink";
   static constexpr Shape kShape = Shape::kGate;
-  static constexpr std::array kParameters = {Parameter{"lambd", Role::kBound}};
+  static constexpr std::array kParameters = {Parameter{"lambd", Role::kValue}};
   double lambd;
 
   template <class T>

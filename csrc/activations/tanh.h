@@ -67,7 +67,7 @@ struct Tanhshrink {
       const T near_low = madd(x, factor_low, near.low);
       // |x| − tanh|x|
       const T far = (abs(x) - T(1.0)) + over_one_plus_exp(T(2.0), abs(x + x));
-      return where(abs(x) < T(1.0), near.high + near_low, copysign(far, x));
+      return copysign(where(abs(x) < T(1.0), near.high + near_low, far), x);
     } else {
       // tanh x = x/(1 + q), q = x²/(3 + x²/(5 + x²/(7 + …))), so that x − tanh x = x·q/(1 + q).
       const T z = x * x;

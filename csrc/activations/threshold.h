@@ -10,7 +10,7 @@ struct Threshold {
   static constexpr const char* kName = "threshold";
   static constexpr Shape kShape = Shape::kGate;
   static constexpr std::array kParameters = {Parameter{"threshold"},
-                                             Parameter{"value", Role::kBound}};
+                                             Parameter{"value", Role::kValue}};
   double threshold, replacement;
 
   template <class T>

@@ -4,12 +4,17 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/autograd/VariableTypeUtils.h>
+#include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/dynamo/compiled_autograd.h>
 
 #include <array>
+#include <cctype>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <typeinfo>
+#include <utility>
 #include <vector>
 
 #include "torch_version.h"
@@ -19,9 +24,39 @@ namespace activations_ext {
 using torch::autograd::SavedVariable;
 using torch::autograd::variable_list;
 
+// "leaky_relu" to "LeakyRelu": what torch calls its nodes.
+inline std::string camel_case(std::string_view name) {
+  std::string result;
+  bool starts = true;
+  for (const char c : name) {
+    if (c != '_') result += starts ? char(std::toupper(static_cast<unsigned char>(c))) : c;
+    starts = c == '_';
+  }
+  return result;
+}
+
+// The types of this library's nodes and what Python is to call them; see python.cpp.
+using NodeNames = std::vector<std::pair<const std::type_info*, std::string>>;
+inline NodeNames& node_names() {
+  static NodeNames names;
+  return names;
+}
+template <class... Nodes>
+bool name_nodes() {
+  (node_names().emplace_back(&typeid(Nodes), Nodes::title()), ...);
+  return true;
+}
+template <class Function>
+bool name_function(const char* title) {
+  node_names().emplace_back(&typeid(torch::autograd::CppNode<Function>), title);
+  return true;
+}
+
 // A node with float parameters and saved tensors, which are released after use. N says what it
 // computes, of nothing but its arguments, so that compiled autograd can record the call:
 //   static variable_list gradients(at::Tensor grad_output, const Arguments& arguments);
+// and what it is called:
+//   static std::string title();
 template <class N, std::size_t kParameters, std::size_t kSaved, std::size_t kInputs>
 struct SavingNode : torch::autograd::Node {
   struct Arguments {
@@ -35,6 +70,8 @@ struct SavingNode : torch::autograd::Node {
   std::array<SavedVariable, kSaved> saved;
   bool of_result = false;
   bool saved_is_output = false;  // saved[0] is this node's own output
+
+  std::string name() const override { return N::title(); }
 
   variable_list apply(variable_list&& grads) override {
     std::lock_guard<std::mutex> lock(mutex_);

@@ -15,7 +15,7 @@ namespace activations_ext {
 // grad_input = grad_output · slope
 template <class A>
 struct BackwardNode : SavingNode<BackwardNode<A>, kArity<A>, 1, 1> {
-  std::string name() const override { return std::string(A::kName) + "_backward"; }
+  static std::string title() { return camel_case(A::kName) + "Backward"; }
 
   static variable_list gradients(at::Tensor grad_output,
                                  const typename BackwardNode::Arguments& of) {
@@ -33,7 +33,7 @@ struct BackwardNode : SavingNode<BackwardNode<A>, kArity<A>, 1, 1> {
 // The derivatives of grad_output · slope(saved) with respect to both.
 template <class A>
 struct DoubleBackwardNode : SavingNode<DoubleBackwardNode<A>, kArity<A>, 2, 2> {
-  std::string name() const override { return std::string(A::kName) + "_double_backward"; }
+  static std::string title() { return camel_case(A::kName) + "BackwardBackward"; }
 
   static variable_list gradients(at::Tensor grad,
                                  const typename DoubleBackwardNode::Arguments& of) {

@@ -14,6 +14,12 @@ namespace {
 
 using torch::autograd::isFwGradDefined;
 
+const bool named = [] {
+  Activations::for_each(
+      []<Activation A>() { name_nodes<BackwardNode<A>, DoubleBackwardNode<A>>(); });
+  return true;
+}();
+
 struct AutogradForward {
   template <class A>
   static at::Tensor call(const at::Tensor& input, const Parameters<A>& parameters) {

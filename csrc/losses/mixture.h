@@ -16,14 +16,14 @@ namespace activations_ext {
 template <class T>
 constexpr bool kIsDouble = std::is_same_v<typename NumberOf<T>::type, double>;
 
-// What a standard deviation may be: from the smallest normal number, so that nothing is 0·∞, to an
-// exponential that does not overflow.
+// What a standard deviation may be: from the smallest normal number to one that is not infinite, so
+// that nothing is 0·∞, and an exponential that does not overflow.
 struct ScaleLimits {
-  double least, log_least, log_largest;
+  double least, largest, log_least, log_largest;
 };
 constexpr ScaleLimits scale_limits(bool is_double) {
-  return is_double ? ScaleLimits{0x1p-1022, -708.3964185322641, 709.0}
-                   : ScaleLimits{0x1p-126, -87.33654475055310, 88.0};
+  return is_double ? ScaleLimits{0x1p-1022, 0x1p1023, -708.3964185322641, 709.0}
+                   : ScaleLimits{0x1p-126, 0x1p127, -87.33654475055310, 88.0};
 }
 template <class T>
 constexpr ScaleLimits kScaleLimits = scale_limits(kIsDouble<T>);
@@ -102,7 +102,7 @@ struct Deviation {
       }
     }
     const T y = F::value(scale);
-    const T sigma = at_least(y + T(floor), kScaleLimits<T>.least);
+    const T sigma = at_most(at_least(y + T(floor), kScaleLimits<T>.least), kScaleLimits<T>.largest);
     const T inverse = T(1.0) / sigma;
     return {(target - mean) * inverse, inverse, log(sigma), F::slope(scale, y) * inverse};
   }

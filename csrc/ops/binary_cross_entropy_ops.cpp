@@ -113,16 +113,21 @@ struct BinaryCrossEntropyFunction : torch::autograd::Function<BinaryCrossEntropy
     at::AutoDispatchBelowADInplaceOrView below;
     context->save_for_backward({input, target, or_undefined(weight), or_undefined(pos_weight)});
     context->saved_data["reduction"] = reduction;
+    context->set_materialize_grads(false);
     return call(input, target, weight, pos_weight, reduction);
   }
   static variable_list backward(torch::autograd::AutogradContext* context, variable_list grads) {
-    const variable_list saved = context->get_saved_variables();
     variable_list result(5);
+    if (!grads[0].defined()) return result;
+    const variable_list saved = context->get_saved_variables();
     result[0] = call_backward(grads[0], saved[0], saved[1], or_none(saved[2]), or_none(saved[3]),
                               context->saved_data["reduction"].toInt());
     return result;
   }
 };
+
+const bool named =
+    name_function<BinaryCrossEntropyFunction>("BinaryCrossEntropyWithLogitsBackward");
 
 Tensor autograd_forward(const Tensor& input, const Tensor& target, const MaybeTensor& weight,
                         const MaybeTensor& pos_weight, int64_t reduction) {

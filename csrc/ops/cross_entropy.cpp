@@ -48,7 +48,7 @@ bool are_rows_of(const Tensor& logits, const Tensor& share) {
 
 // saved: logits, target, share (the derivative of the result by the row's loss), maximum, log_sum
 struct CrossEntropyNode : SavingNode<CrossEntropyNode, 1, 5, 1> {
-  std::string name() const override { return "cross_entropy_backward"; }
+  static std::string title() { return "CrossEntropyLossBackward"; }
 
   static variable_list gradients(Tensor grad_output, const Arguments& of) {
     const auto& [logits, target, share, maximum, log_sum] = of.saved;
@@ -73,6 +73,8 @@ struct CrossEntropyNode : SavingNode<CrossEntropyNode, 1, 5, 1> {
                                     0.0, maximum, log_sum, {}, /*overwrite=*/false)};
   }
 };
+
+const bool named = name_nodes<CrossEntropyNode>();
 
 bool one_class_a_row(const Tensor& logits, const Tensor& target) {
   if (logits.dim() == 0 || target.dim() != logits.dim() - 1) return false;

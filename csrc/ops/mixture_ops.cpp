@@ -56,7 +56,7 @@ struct Formula {
       case ScaleBy::kIdentity:
         break;
     }
-    sigma = (value + floor).clamp_min(limits.least);
+    sigma = (value + floor).clamp(limits.least, limits.largest);
     log_slope = slope / sigma;
     z = (target.to(dtype).unsqueeze(-2) - mean.to(dtype)) / sigma;
     joint = logits + (-0.5 * z * z - sigma.log()).sum(-1);
@@ -163,10 +163,12 @@ struct MixtureFunction : torch::autograd::Function<MixtureFunction> {
     context->save_for_backward({logits, mean, scale, target});
     context->saved_data["scale_by"] = scale_by;
     context->saved_data["floor"] = floor;
+    context->set_materialize_grads(false);
     return call(logits, mean, scale, target, scale_by, floor);
   }
 
   static variable_list backward(torch::autograd::AutogradContext* context, variable_list grads) {
+    if (!grads[0].defined()) return variable_list(6);
     const variable_list saved = context->get_saved_variables();
     auto [logits, mean, scale] = call_backward(grads[0], saved[0], saved[1], saved[2], saved[3],
                                                context->saved_data["scale_by"].toInt(),
@@ -180,6 +182,8 @@ struct MixtureFunction : torch::autograd::Function<MixtureFunction> {
     return {logits, mean, scale, target, {}, {}};
   }
 };
+
+const bool named = name_function<MixtureFunction>("GaussianMixtureNllLossBackward");
 
 Tensor autograd_forward(const Tensor& logits, const Tensor& mean, const Tensor& scale,
                         const Tensor& target, int64_t scale_by, double floor) {

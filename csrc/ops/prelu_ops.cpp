@@ -91,7 +91,7 @@ Gradients no_backward(const Tensor& grad_output, const Tensor&, const Tensor&) {
 // --- Autograd -----------------------------------------------------------------------------------
 
 struct PReLUNode : SavingNode<PReLUNode, 0, 2, 2> {
-  std::string name() const override { return "prelu_backward"; }
+  static std::string title() { return "PreluBackward"; }
 
   static variable_list gradients(Tensor grad_output, const Arguments& of) {
     const auto& [input, weight] = of.saved;
@@ -106,6 +106,8 @@ struct PReLUNode : SavingNode<PReLUNode, 0, 2, 2> {
     return {of.needed[0] ? grad_input : Tensor(), of.needed[1] ? grad_weight : Tensor()};
   }
 };
+
+const bool named = name_nodes<PReLUNode>();
 
 Tensor autograd_forward(const Tensor& input, const Tensor& weight) {
   if (isFwGradDefined(input) || isFwGradDefined(weight)) return composite(input, weight);

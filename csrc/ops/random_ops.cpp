@@ -129,7 +129,7 @@ Tensor no_rrelu_backward(const Tensor& grad_output, const Tensor&, const Tensor&
 // of a gradient is the same map again.
 
 struct RReLUNode : SavingNode<RReLUNode, 2, 2, 1> {
-  std::string name() const override { return "rrelu_backward"; }
+  static std::string title() { return "RreluBackward"; }
 
   static variable_list gradients(Tensor grad_output, const Arguments& of) {
     const auto& [saved, seed] = of.saved;
@@ -139,7 +139,7 @@ struct RReLUNode : SavingNode<RReLUNode, 2, 2, 1> {
 
 // Of rrelu_backward, with respect to grad_output and to what was saved.
 struct RReLUDoubleNode : SavingNode<RReLUDoubleNode, 2, 2, 2> {
-  std::string name() const override { return "rrelu_double_backward"; }
+  static std::string title() { return "RreluBackwardBackward"; }
 
   static variable_list gradients(Tensor grad, const Arguments& of) {
     const auto& [saved, seed] = of.saved;
@@ -152,12 +152,14 @@ struct RReLUDoubleNode : SavingNode<RReLUDoubleNode, 2, 2, 2> {
 };
 
 struct ShiftDropoutNode : SavingNode<ShiftDropoutNode, 1, 1, 1> {
-  std::string name() const override { return "shift_dropout_backward"; }
+  static std::string title() { return "ShiftDropoutBackward"; }
 
   static variable_list gradients(Tensor grad_output, const Arguments& of) {
     return {shift_dropout_with_seed(grad_output, of.saved[0], of.parameters[0], /*minimum=*/0.0)};
   }
 };
+
+const bool named = name_nodes<RReLUNode, RReLUDoubleNode, ShiftDropoutNode>();
 
 Tensor autograd_rrelu(const Tensor& input, const Tensor& seed, double lower, double upper) {
   const bool requires_grad = torch::autograd::compute_requires_grad(input);

@@ -109,12 +109,14 @@ Tensor meta_backward(const Tensor& grad_output, const Tensor& result, int64_t di
 
 template <bool kLogarithm>
 struct SoftmaxNode : SavingNode<SoftmaxNode<kLogarithm>, 1, 1, 1> {  // the parameter is `dim`
-  std::string name() const override { return std::string(kName<kLogarithm>) + "_backward"; }
+  static std::string title() { return camel_case(kName<kLogarithm>) + "Backward"; }
 
   static variable_list gradients(Tensor grad_output, const typename SoftmaxNode::Arguments& of) {
     return {call_backward<kLogarithm>(grad_output, of.saved[0], int64_t(of.parameters[0]))};
   }
 };
+
+const bool named = name_nodes<SoftmaxNode<false>, SoftmaxNode<true>>();
 
 template <bool kLogarithm>
 Tensor autograd_forward(const Tensor& input, int64_t dim) {

@@ -10,6 +10,12 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include <algorithm>
+#include <array>
+#include <cfloat>
+#include <cmath>
+#include <limits>
+
 #include "../autograd/node.h"
 #include "../autograd/plain.h"
 #include "../checks.h"
@@ -27,6 +33,16 @@ Statistics call(const Tensor& logits, int64_t dim, const MaybeTensor& target,
                 bool overwrite) {
   static const auto op = find_operator<decltype(call)>("row_statistics");
   return op.call(logits, dim, target, weight, ignore_index, softcap, expected, overwrite);
+}
+
+// Of 0, or a number that the type that computes can hold and divide by.
+void check_softcap(double softcap, at::ScalarType dtype) {
+  const bool is_double = dtype == at::kDouble;
+  const double least = is_double ? std::numeric_limits<double>::min() : FLT_MIN;
+  const double largest = is_double ? std::numeric_limits<double>::max() : FLT_MAX;
+  TORCH_CHECK_VALUE(softcap == 0 || (softcap >= least && softcap <= largest),
+                    "row_statistics(): expected argument 'softcap' to be 0 or from ", least, " to ",
+                    largest, ", but got ", softcap);
 }
 
 // --- the formula on torch's operators -----------------------------------------------------------
@@ -48,6 +64,7 @@ Tensor spread(const Tensor& weight, const Tensor& logits, int64_t dim) {
 
 Statistics composite(const Tensor& logits, int64_t dim, const MaybeTensor& target,
                      const MaybeTensor& weight, int64_t ignore_index, double softcap, bool, bool) {
+  check_softcap(softcap, logits.scalar_type());
   dim = at::maybe_wrap_dim(dim, logits.dim());
   const Tensor f = capped(logits, softcap);
   const Tensor largest = f.detach().amax(dim, /*keepdim=*/true);
@@ -140,6 +157,7 @@ Statistics kernel_forward(const Tensor& logits, int64_t dim, const MaybeTensor& 
                           const MaybeTensor& weight, int64_t ignore_index, double softcap,
                           bool expected, bool) {
   check_floating_point("row_statistics", "logits", logits);
+  check_softcap(softcap, logits.scalar_type());
   dim = check(logits, dim, target, weight);
   const auto row = launch_on(logits).row_statistics(
       rows_of(logits, dim, target, weight, ignore_index, softcap), expected);
@@ -192,8 +210,9 @@ Tensor kernel_backward(const MaybeTensor& grad_log_sum, const MaybeTensor& grad_
 }
 
 Statistics meta_forward(const Tensor& logits, int64_t dim, const MaybeTensor& target,
-                        const MaybeTensor& weight, int64_t, double, bool, bool) {
+                        const MaybeTensor& weight, int64_t, double softcap, bool, bool) {
   check_floating_point("row_statistics", "logits", logits);
+  check_softcap(softcap, logits.scalar_type());
   dim = check(logits, dim, target, weight);
   const c10::SymDimVector rows = shape_of_rows(logits, dim);
   const auto numbers = [&] {
@@ -245,11 +264,13 @@ struct RowStatisticsFunction : torch::autograd::Function<RowStatisticsFunction> 
   }
 
   static variable_list backward(torch::autograd::AutogradContext* context, variable_list grads) {
+    variable_list result(8);
+    const auto is_defined = [](const Tensor& grad) { return grad.defined(); };
+    if (std::none_of(grads.begin() + 1, grads.end(), is_defined)) return result;
     const variable_list saved = context->get_saved_variables();
     const int64_t dim = context->saved_data["dim"].toInt();
     const int64_t ignore_index = context->saved_data["ignore_index"].toInt();
     const double softcap = context->saved_data["softcap"].toDouble();
-    variable_list result(8);
     if (saved[2].defined() && saved[2].requires_grad() && grads[3].defined()) {
       const int64_t along = at::maybe_wrap_dim(dim, saved[0].dim());
       const Tensor d = capped(saved[0], softcap) - saved[3].unsqueeze(along);
@@ -276,6 +297,8 @@ struct RowStatisticsFunction : torch::autograd::Function<RowStatisticsFunction> 
     return result;
   }
 };
+
+const bool named = name_function<RowStatisticsFunction>("RowStatisticsBackward");
 
 Statistics autograd_forward(const Tensor& logits, int64_t dim, const MaybeTensor& target,
                             const MaybeTensor& weight, int64_t ignore_index, double softcap,
