@@ -4,9 +4,13 @@ torch's function, which it can."""
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, get_args
+
+import torch
 
 Choice = Literal["measured", "ours", "torchs"]
 
@@ -24,26 +28,51 @@ def _checked(choice: str) -> str:
     return choice
 
 
-_choice = _checked(os.environ.get("ACTIVATIONS_EXT_COMPILED", "measured"))
+class _Switch(threading.local):
+    """Of each thread. A ContextVar would be of each task, but Dynamo cannot trace its ``get``."""
+
+    choice = _checked(os.environ.get("ACTIVATIONS_EXT_COMPILED", "measured"))
+
+
+_switch = _Switch()
 
 
 @contextmanager
 def in_compiled_graphs(choice: Choice) -> Iterator[None]:
-    """Within it, graphs hold ``"ours"``, ``"torchs"`` or what was ``"measured"`` as the faster.
+    """Within it, on this thread, graphs hold ``"ours"``, ``"torchs"`` or what was ``"measured"`` as
+    the faster.
 
     The environment variable ``ACTIVATIONS_EXT_COMPILED`` says it for the whole process. A function
     that has been compiled before is compiled again when it is called under another choice.
     """
-    global _choice
-    before, _choice = _choice, _checked(choice)
+    before, _switch.choice = _switch.choice, _checked(choice)
     try:
         yield
     finally:
-        _choice = before
+        _switch.choice = before
 
 
 def holds_torchs(name: str) -> bool:
     """A graph that is being compiled is to hold torch's function ``name``."""
     if name.endswith("_with_seed"):
         return False  # torch draws the numbers in another operator
-    return _choice == "torchs" or (_choice == "measured" and name not in FASTER)
+    choice = _switch.choice
+    return choice == "torchs" or (choice == "measured" and name not in FASTER)
+
+
+def let_inductor_call_operators() -> None:
+    """Where Inductor was told to compile nothing that it cannot look into: all but our operators.
+
+    Dynamo runs it while it traces, as what it would mark with ``assume_constant_result``; to import
+    that takes a second.
+    """
+    config = sys.modules.get("torch._inductor.config")
+    if config is None or config.implicit_fallbacks:
+        return
+    from torch._inductor.lowering import FALLBACK_ALLOW_LIST
+
+    names = {schema.name for schema in torch._C._jit_get_all_schemas()}
+    FALLBACK_ALLOW_LIST.update(name for name in names if name.startswith("activations_ext::"))
+
+
+let_inductor_call_operators._dynamo_marked_constant = True  # type: ignore[attr-defined]

@@ -3,6 +3,7 @@ that it loads where this package is not installed, and other runtimes know what 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,23 +12,30 @@ import torch
 
 from activations_ext._torchs import torchs
 
-_keep = False
+
+class _Switch(threading.local):
+    """Of each thread. A ContextVar would be of each task, but Dynamo cannot trace its ``get``."""
+
+    keep = False
+
+
+_switch = _Switch()
 
 
 @contextmanager
 def keep_operators() -> Iterator[None]:
-    """Within it, exports and traces hold ``torch.ops.activations_ext``: for running them here."""
-    global _keep
-    before, _keep = _keep, True
+    """Within it, on this thread, exports and traces hold ``torch.ops.activations_ext``: for running
+    them here."""
+    before, _switch.keep = _switch.keep, True
     try:
         yield
     finally:
-        _keep = before
+        _switch.keep = before
 
 
 def uses_torchs() -> bool:
     """Something is being exported or traced, and is to hold torch's own operators."""
-    if _keep:
+    if _switch.keep:
         return False
     return torch.compiler.is_exporting() or (
         not torch.compiler.is_dynamo_compiling() and torch.jit.is_tracing()  # type: ignore[attr-defined]

@@ -5,6 +5,8 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 
+#include <algorithm>
+
 namespace activations_ext {
 
 AsRows::AsRows(std::vector<at::Tensor> of, int64_t dim) : tensors(std::move(of)) {
@@ -18,6 +20,14 @@ AsRows::AsRows(std::vector<at::Tensor> of, int64_t dim) : tensors(std::move(of))
 
 bool AsRows::describe(int64_t dim) {
   const at::Tensor& model = tensors[0];
+  if (model.numel() == 0) {  // its strides say nothing
+    const int64_t classes = model.size(dim);
+    int64_t rows = 1;
+    for (int64_t d = 0; d < model.dim(); ++d) rows *= d == dim ? 1 : model.size(d);
+    shape = {rows, std::max<int64_t>(rows, 1), classes};
+    layouts.assign(tensors.size(), RowLayout{0, 0, 0});
+    return true;
+  }
   struct Level {
     int64_t size;
     std::vector<int64_t> strides;

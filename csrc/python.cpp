@@ -18,6 +18,7 @@
 #include "cpu/launch.h"
 #include "layout.h"
 #include "ops/cross_entropy.h"
+#include "ops/mixture_ops.h"
 #include "ops/prelu_ops.h"
 #include "ops/random_ops.h"
 #include "ops/softmax_ops.h"
@@ -303,6 +304,8 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
                                        logits, /*dim=*/1, target, weight, ignore_index, softcap,
                                        maximum, log_sum, {}, /*overwrite=*/true);
              });
+  module.def("row_statistics_by_formula", &row_statistics_by_formula);
+  module.def("mixture_nll_by_formula", &mixture_nll_by_formula);
   module.def("is_plain_memory", &is_plain_memory);
   // For tensors that torch's operators compute with before ours do.
   module.def("check_storage", [](const at::Tensor& tensor) {

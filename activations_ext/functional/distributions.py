@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 
 import torch
 from torch import Tensor
@@ -84,6 +85,7 @@ def logsumexp(
     keepdim: bool = False,
     *,
     dtype: torch.dtype | None = None,
+    out: Tensor | None = None,
 ) -> Tensor:
     """The logarithm of the summed exponentials: ``log Σ e^(x_k)`` along ``dim``.
 
@@ -97,13 +99,20 @@ def logsumexp(
         dim: the dimension, or several.
         keepdim: leave the dimensions, with one element, in the result.
         dtype: what ``input`` is converted to first.
+        out: what torch's own function is to write into, without a gradient.
 
     Raises:
         IndexError: ``input`` has no dimension ``dim``, or nothing along it.
+        TypeError: ``dim`` is neither an integer nor several.
         RuntimeError: ``dim`` names a dimension twice.
     """
     x = input if dtype is None else input.to(dtype)
-    dims = (dim,) if isinstance(dim, int) else tuple(dim)
+    if out is not None:
+        return torchs("logsumexp")(x, dim, keepdim, out=out)
+    given = dim if isinstance(dim, (list, tuple)) else (dim,)
+    if any(isinstance(d, bool) or not hasattr(d, "__index__") for d in given):
+        return torchs("logsumexp")(x, dim, keepdim)  # names, or torch's error
+    dims = tuple(operator.index(d) for d in given)
     count = max(1, x.dim())
     along = sorted({d % count for d in dims if -count <= d < count})
     if not has_kernel(x) or x.numel() == 0 or not along or len(along) < len(dims):

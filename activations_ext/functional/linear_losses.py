@@ -12,6 +12,7 @@ from torch.compiler import is_dynamo_compiling
 
 from activations_ext._call import has_kernel, is_wrapper, overridable
 from activations_ext._torchs import torchs
+from activations_ext.functional import linear_ops  # noqa: F401 — for compiled graphs
 from activations_ext.functional.linear_rows import LinearLoss, LinearStatistics
 from activations_ext.functional.losses import as_integer, cross_entropy, fits
 from activations_ext.functional.row_losses import (
@@ -160,8 +161,13 @@ def linear_cross_entropy(
                 divisor(terms.counts, reduction, num_items, zero_if_empty),
             )
             return loss.to(loss_dtype)
+        statistics_of = (
+            torch.ops.activations_ext.linear_row_statistics
+            if is_dynamo_compiling()
+            else LinearStatistics.apply
+        )
         row = Statistics(
-            *LinearStatistics.apply(
+            *statistics_of(
                 input,
                 linear_weight,
                 linear_bias,

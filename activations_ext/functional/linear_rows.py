@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -149,7 +149,7 @@ class Accumulated:
     weight's and the bias' are summed in float32 at least: in 16 bits a sum of many chunks would
     lose what each adds."""
 
-    def __init__(self, of: Linear, needed: tuple[bool, bool, bool]) -> None:
+    def __init__(self, of: Linear, needed: tuple[bool, ...]) -> None:
         wide = torch.float64 if of.weight.dtype == torch.float64 else torch.float32
         self.hidden = torch.empty_like(of.hidden) if needed[0] else None
         self.weight = (
@@ -202,15 +202,18 @@ def differentiable_gradients(of: Linear, grads: RowGradients) -> Gradients:
 def chunked_gradients(
     of: Linear,
     grads_of: Callable[[slice, Statistics], RowGradients],
-    needed: tuple[bool, bool, bool],
-    scale: Tensor | None,
+    needed: tuple[bool, ...],
+    factors: Iterable[Tensor | None],
 ) -> Gradients:
-    """``grads_of`` gives the gradients by the statistics of some rows, of these, times ``scale``"""
+    """``grads_of`` gives the gradients by the statistics of some rows, of these. ``factors`` say
+    how large they are."""
+    scale = scale_for(of, *factors)
     total = Accumulated(of, needed)
     for part, chunk in of.chunks():
         logits = chunk.logits()
         row = chunk.statistics(logits)
-        total.add(part, chunk, chunk.consumed(logits, row, grads_of(part, row)))
+        grads = grads_of(part, row).times(scale)
+        total.add(part, chunk, chunk.consumed(logits, row, grads))
         del logits  # before the next are made
     unscaled = None if scale is None else 1 / scale
     dtype = of.weight.dtype
@@ -254,10 +257,8 @@ class LinearStatistics(torch.autograd.Function):
             return (None,) * 9
         if torch.is_grad_enabled() or not are_plain(*by_row):
             return (*_only(differentiable_gradients(of, by_row), ctx), *[None] * 6)
-        scale = scale_for(of, *by_row)
-        by_row = by_row.times(scale)
         made = chunked_gradients(
-            of, lambda part, _: by_row.of(part), ctx.needs_input_grad[:3], scale
+            of, lambda part, _: by_row.of(part), ctx.needs_input_grad[:3], by_row
         )
         return (*made, *[None] * 6)
 
@@ -337,12 +338,11 @@ class LinearLoss(torch.autograd.Function):
             logits = of.logits()
             grads = factors.gradients(of.statistics(logits))
             return (*_only(differentiable_gradients(of, grads), ctx), *[None] * 10)
-        scale = scale_for(of, *factors[:3], None if z is None else 64 * z * grad)
         again = chunked_gradients(
             of,
-            lambda part, row: factors.of(part).gradients(row).times(scale),
+            lambda part, row: factors.of(part).gradients(row),
             ctx.needs_input_grad[:3],
-            scale,
+            (*factors[:3], None if z is None else 64 * z * grad),
         )
         return (*again, *[None] * 10)
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
-from activations_ext._call import DTYPES, overridable
+import activations_ext._C as _C
+from activations_ext._call import DTYPES, has_kernel, is_wrapper, overridable
 from activations_ext.functional.row_losses import ordered_sum
 
 # In the order of ScaleBy in csrc/mixture_job.h.
@@ -72,9 +73,10 @@ def gaussian_mixture_nll_loss(
     rows = (
         _rows(part, dtype, batch, own) for part, own in zip(parts, _OWN_DIMENSIONS, strict=True)
     )
-    losses: Tensor = torch.ops.activations_ext.mixture_nll(
-        *rows, SCALES.index(scale_by), float(floor)
-    )
+    # DTensor, for one, has no rule for our operators.
+    wrapped = not all(has_kernel(part) for part in parts) and any(map(is_wrapper, parts))
+    density = _C.mixture_nll_by_formula if wrapped else torch.ops.activations_ext.mixture_nll
+    losses: Tensor = density(*rows, SCALES.index(scale_by), float(floor))
     if reduction == "none":
         return losses.to(dtype).reshape(batch)
     total = ordered_sum(losses)

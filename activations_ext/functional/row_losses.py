@@ -172,7 +172,7 @@ def terms_of_classes(
     if label_smoothing == 0:
         factors = Factors(of_target, of_target, None, None)
         return Terms(factors, classes, None, of_target, kept, of_kept)
-    weights = torch.ones(count, dtype=dtype, device=classes.device) if weight is None else weight
+    weights = classes.new_ones(count, dtype=dtype) if weight is None else weight
     share = kept.to(dtype) * (label_smoothing / count)
     hard = of_target * (1 - label_smoothing)
     total = ordered_sum(weights.to(dtype))

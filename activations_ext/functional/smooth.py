@@ -142,12 +142,15 @@ def hardshrink(input: Tensor, lambd: float = 0.5, *, out: Tensor | None = None) 
     return call(hardshrink, input, (lambd,))
 
 
-def exp(input: Tensor) -> Tensor:
+def exp(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The exponential function ``eˣ``, for outputs that have to be positive.
 
     0 at −∞; ∞ at ∞ and wherever the result is too large for its dtype. NaN stays NaN.
 
     Args:
         input: any shape.
+        out: what torch's own function is to write into, without a gradient.
     """
+    if out is not None:
+        return torchs("exp")(input, out=out)
     return call(exp, input)

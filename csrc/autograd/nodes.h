@@ -1,7 +1,9 @@
 // The graph nodes of a pointwise activation, written as torch's generated ones are.
 #pragma once
 
+#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/ones_like.h>
 #include <ATen/ops/zeros_like.h>
 
 #include "../checks.h"
@@ -20,6 +22,9 @@ struct BackwardNode : SavingNode<BackwardNode<A>, kArity<A>, 1, 1> {
   static variable_list gradients(at::Tensor grad_output,
                                  const typename BackwardNode::Arguments& of) {
     const at::Tensor& saved = of.saved[0];
+    if (grad_output.layout() != at::kStrided && saved.layout() == at::kStrided)
+      return {grad_output *
+              Operator<A>::backward(at::ones_like(saved), saved, of.parameters, of.of_result)};
     if (may_overwrite(grad_output, saved)) {
       const A activation = make<A>(of.parameters, saved.scalar_type());
       launch_on(saved).pointwise_into(grad_output, backward_of(activation, of.of_result),

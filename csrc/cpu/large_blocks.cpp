@@ -11,7 +11,6 @@
 #include <atomic>
 #include <cstdlib>
 #include <fstream>
-#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -30,6 +29,16 @@ struct Block {
   size_t size;
 };
 
+// A small page before the start holds the size: the context of a DataPtr has to be the memory
+// itself, or torch's copy-on-write (_lazy_clone) does not take it.
+size_t header() {
+  static const size_t page = size_t(sysconf(_SC_PAGESIZE));
+  return page;
+}
+size_t& size_of(void* start) { return *(static_cast<size_t*>(start) - 1); }
+
+void unmap(Block block) { munmap(block.start - header(), block.size + header()); }
+
 // Whole huge pages; start is nullptr where there is no memory.
 Block map_block(size_t size) {
   const size_t room = size + kPage;
@@ -37,10 +46,11 @@ Block map_block(size_t size) {
                             /*fd=*/-1, /*offset=*/0);
   if (mapped == MAP_FAILED) return {nullptr, 0};
   char* const begin = static_cast<char*>(mapped);
-  const size_t before = (kPage - reinterpret_cast<uintptr_t>(begin) % kPage) % kPage;
-  if (before > 0) munmap(begin, before);
-  munmap(begin + before + size, kPage - before);
+  const size_t before = kPage - reinterpret_cast<uintptr_t>(begin) % kPage;
+  if (before > header()) munmap(begin, before - header());
+  if (before < kPage) munmap(begin + before + size, kPage - before);
   (void)madvise(begin + before, size, MADV_HUGEPAGE);  // else the pages stay small
+  size_of(begin + before) = size;
   return {begin + before, size};
 }
 
@@ -102,7 +112,7 @@ class Waiting {
         return;
       }
     }
-    munmap(block.start, block.size);
+    unmap(block);
   }
 
   // So many bytes more are in use.
@@ -137,7 +147,7 @@ class Waiting {
   }
 
   void drop_oldest() {
-    munmap(blocks_.front().start, blocks_.front().size);
+    unmap(blocks_.front());
     total_ -= blocks_.front().size;
     blocks_.erase(blocks_.begin());
   }
@@ -155,26 +165,24 @@ Waiting& waiting() {
   return *blocks;
 }
 
-void release(void* context) {
-  const std::unique_ptr<Block> block(static_cast<Block*>(context));
-  c10::profiledCPUMemoryReporter().Delete(block->start);
-  waiting().give(*block);
+void release(void* start) {
+  c10::profiledCPUMemoryReporter().Delete(start);
+  waiting().give({static_cast<char*>(start), size_of(start)});
 }
 
 struct LargeBlocks final : c10::Allocator {
   c10::DataPtr allocate(size_t bytes) override {
     const size_t size = std::max<size_t>((bytes + kPage - 1) / kPage, 1) * kPage;
-    auto block = std::make_unique<Block>(waiting().take(size));
-    if (block->start == nullptr) *block = map_block(size);
-    if (block->start == nullptr) {
+    Block block = waiting().take(size);
+    if (block.start == nullptr) block = map_block(size);
+    if (block.start == nullptr) {
       waiting().clear();
-      *block = map_block(size);
+      block = map_block(size);
     }
-    if (block->start == nullptr) return c10::GetCPUAllocator()->allocate(bytes);  // or its error
-    waiting().used(int64_t(block->size));
-    c10::profiledCPUMemoryReporter().New(block->start, block->size);
-    void* const data = block->start;
-    return {data, block.release(), &release, c10::DeviceType::CPU};
+    if (block.start == nullptr) return c10::GetCPUAllocator()->allocate(bytes);  // or its error
+    waiting().used(int64_t(block.size));
+    c10::profiledCPUMemoryReporter().New(block.start, block.size);
+    return {block.start, block.start, &release, c10::DeviceType::CPU};
   }
   void copy_data(void* to, const void* from, size_t count) const override {
     default_copy_data(to, from, count);

@@ -33,6 +33,19 @@ Tensor composite(const Tensor& input, const Tensor& target, const MaybeTensor& w
   return at::binary_cross_entropy_with_logits(input, target, weight, pos_weight, reduction);
 }
 
+// The same of operators that vmap knows.
+Tensor batched_forward(const Tensor& input, const Tensor& target, const MaybeTensor& weight,
+                       const MaybeTensor& pos_weight, int64_t reduction) {
+  const auto minus_log_sigmoid = [](const Tensor& x) {
+    return at::softplus(-x, /*beta=*/1, /*threshold=*/40);  // beyond it is −x to the last digit
+  };
+  const Tensor positive = pos_weight.has_value() ? *pos_weight * target : target;
+  Tensor losses = positive * minus_log_sigmoid(input) + (1 - target) * minus_log_sigmoid(-input);
+  if (weight.has_value()) losses = losses * *weight;
+  if (reduction == at::Reduction::None) return losses;
+  return reduction == at::Reduction::Mean ? losses.mean() : losses.sum();
+}
+
 Tensor composite_backward(const Tensor& grad_output, const Tensor& input, const Tensor& target,
                           const MaybeTensor& weight, const MaybeTensor& pos_weight,
                           int64_t reduction) {
@@ -185,7 +198,7 @@ TORCH_LIBRARY_IMPL(activations_ext, Autograd, library) {
 }
 
 TORCH_LIBRARY_IMPL(activations_ext, FuncTorchBatched, library) {
-  library.impl("binary_cross_entropy_with_logits", &composite);
+  library.impl("binary_cross_entropy_with_logits", &batched_forward);
   library.impl("binary_cross_entropy_with_logits_backward", &composite_backward);
 }
 

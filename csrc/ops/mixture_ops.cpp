@@ -1,6 +1,8 @@
 // The operator mixture_nll: schema, device and Meta kernels, Autograd. Where the kernels do not
 // reach (another device, vmap, forward mode, second derivatives) the formula runs on torch's
 // operators. See losses/mixture.h.
+#include "mixture_ops.h"
+
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
@@ -208,6 +210,11 @@ Gradients autograd_backward(const Tensor& grad_nll, const Tensor& logits, const 
 }
 
 }  // namespace
+
+Tensor mixture_nll_by_formula(const Tensor& logits, const Tensor& mean, const Tensor& scale,
+                              const Tensor& target, int64_t scale_by, double floor) {
+  return composite(logits, mean, scale, target, scale_by, floor);
+}
 
 TORCH_LIBRARY_FRAGMENT(activations_ext, library) {
   const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag};

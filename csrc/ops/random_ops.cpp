@@ -287,6 +287,12 @@ Tensor one_by_one(Compute compute, const Tensors&... tensors) {
   for (const Unbatched& tensor : all) {
     if (tensor.has_batch) size = tensor.value.size(0);
   }
+  if (size == 0) {  // the shape of an example's result is that of the first tensor
+    const Tensor& first = all[0].value;
+    std::vector<int64_t> shape(first.sizes().begin() + all[0].has_batch, first.sizes().end());
+    shape.insert(shape.begin(), 0);
+    return at::functorch::makeBatched(first.new_empty(shape), 0, level);
+  }
   std::vector<Tensor> results;
   for (int64_t example = 0; example < size; ++example) {
     const auto pick = [&](const Unbatched& tensor) {

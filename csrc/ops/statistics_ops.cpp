@@ -373,6 +373,13 @@ Tensor row_statistics_gradient(const MaybeTensor& grad_log_sum,
       overwrite);
 }
 
+Statistics row_statistics_by_formula(const Tensor& logits, int64_t dim, const MaybeTensor& target,
+                                     const MaybeTensor& weight, int64_t ignore_index,
+                                     double softcap) {
+  return composite(logits, dim, target, weight, ignore_index, softcap, /*expected=*/true,
+                   /*overwrite=*/false);
+}
+
 TORCH_LIBRARY_FRAGMENT(activations_ext, library) {
   const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag};
   library.def(

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <optional>
+#include <tuple>
 
 namespace activations_ext {
 
@@ -17,6 +18,11 @@ at::Tensor row_statistics_backward(const std::optional<at::Tensor>& grad_log_sum
                                    double softcap, const at::Tensor& maximum,
                                    const at::Tensor& log_sum,
                                    const std::optional<at::Tensor>& expected_logit);
+
+// The formula of row_statistics on torch's operators, for tensors that know no others.
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> row_statistics_by_formula(
+    const at::Tensor& logits, int64_t dim, const std::optional<at::Tensor>& target,
+    const std::optional<at::Tensor>& weight, int64_t ignore_index, double softcap);
 
 // The same past the dispatcher. With `overwrite` the logits become their gradient, of which neither
 // Autograd nor the version counter is told.

@@ -1,0 +1,74 @@
+"""``LinearStatistics`` as an operator, which compiled graphs hold: a compiler would unroll the loop
+over chunks, and make another graph for every number of rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from activations_ext.functional.linear_rows import Linear, LinearStatistics, chunked_gradients
+from activations_ext.functional.row_losses import RowGradients
+
+_NAME = "activations_ext::linear_row_statistics"
+_LOGITS = (
+    "Tensor hidden, Tensor weight, Tensor? bias, Tensor? classes, Tensor? weights, "
+    "int ignore_index, float softcap, bool expected, int budget"
+)
+_library = torch.library.Library("activations_ext", "FRAGMENT")
+
+
+def _define(name: str, schema: str) -> None:
+    _library.define(name + schema, tags=(torch.Tag.pt2_compliant_tag,))
+
+
+_define("linear_row_statistics", f"({_LOGITS}) -> (Tensor, Tensor, Tensor, Tensor, Tensor)")
+_define(
+    "linear_row_statistics_backward",
+    f"(Tensor?[] grads, {_LOGITS}, bool[] needed) -> (Tensor, Tensor, Tensor)",
+)
+
+
+def _backward(grads: list[Tensor | None], *arguments: Any) -> tuple[Tensor, ...]:
+    """Of what is not needed there is a tensor without elements."""
+    *logits, needed = arguments
+    of = Linear(*logits)
+    by_row = RowGradients(*grads)
+    made = chunked_gradients(of, lambda part, _: by_row.of(part), tuple(needed), by_row)
+    return tuple(of.hidden.new_empty(0) if gradient is None else gradient for gradient in made)
+
+
+def _fake(hidden: Tensor, *_: Any) -> tuple[Tensor, ...]:
+    dtype = torch.float64 if hidden.dtype == torch.float64 else torch.float32
+    return tuple(hidden.new_empty(hidden.shape[:1], dtype=dtype) for _ in range(5))
+
+
+def _fake_backward(grads: list[Tensor | None], *arguments: Any) -> tuple[Tensor, ...]:
+    needed = arguments[-1]
+    return tuple(
+        torch.empty_like(tensor) if wanted else arguments[0].new_empty(0)
+        for tensor, wanted in zip(arguments[:3], needed, strict=True)
+    )
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    LinearStatistics.setup_context(ctx, inputs, output)
+
+
+def _gradients(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
+    needed = ctx.needs_input_grad[:3]
+    made = torch.ops.activations_ext.linear_row_statistics_backward(
+        list(grads[1:]), *ctx.saved_tensors, *ctx.options, needed
+    )
+    results = (gradient if wanted else None for gradient, wanted in zip(made, needed, strict=True))
+    return (*results, *[None] * 6)
+
+
+for _suffix, _kernel, _of_fakes in (
+    ("", LinearStatistics.forward, _fake),
+    ("_backward", _backward, _fake_backward),
+):
+    _library.impl("linear_row_statistics" + _suffix, _kernel, "CompositeExplicitAutograd")
+    torch.library.register_fake(_NAME + _suffix, _of_fakes, lib=_library)
+torch.library.register_autograd(_NAME, _gradients, setup_context=_setup_context, lib=_library)
