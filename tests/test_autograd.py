@@ -358,7 +358,8 @@ def test_anomaly_mode_and_undefined_gradients(case: Case) -> None:
     x = torch.tensor([-1.0, 0.5, 2.0], requires_grad=True)
     with torch.autograd.detect_anomaly(check_nan=True):
         case(x).sum().backward()
-    assert case.name in str(case(x).grad_fn.name())  # type: ignore[union-attr]
+    name = case.name.replace("_", "").capitalize() + "Backward"
+    assert case(x).grad_fn.name().lower() == name.lower()  # type: ignore[union-attr]
     a, b = case(x), case(x)
     (grad,) = torch.autograd.grad(a.sum() + 0 * b.detach().sum(), x)
     assert grad is not None

@@ -96,7 +96,19 @@ def test_modes_see_the_public_function(case: Case) -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_fx_traces_the_function(name: str) -> None:
     module, input = make(nn, name), sample(12).reshape(4, 3)
-    graph = torch.fx.symbolic_trace(module)
+
+    class Outer(torch.nn.Module):
+        """A module that is called is a leaf (test_form.py)."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = module
+
+        def forward(self, x: Tensor) -> Tensor:
+            result: Tensor = self.inner.forward(x)
+            return result
+
+    graph = torch.fx.symbolic_trace(Outer())
     functions = [node.target for node in graph.graph.nodes if node.op == "call_function"]
     assert [getattr(F, function.__name__) for function in functions] == functions
     assert len(functions) == 1
