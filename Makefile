@@ -2,6 +2,7 @@
 # make language-model  a small transformer on Shakespeare: memory and time with and without logits
 # make figures  the lecture's figures and their numbers, into docs/ (a quarter of an hour)
 # make test   the whole test suite
+# make fuzz   10^5 random calls of each function and operator, the kernels under sanitizers (hours)
 # make bench  the full benchmarks and the table of accuracy, into benchmarks/results/
 # make cuda-build  compile, link and import the CUDA part with PyPI's torch; needs nvcc, but no GPU
 # make cuda-check  all that a GPU can say: tests, compute-sanitizer, benchmark (takes PYTHON's torch)
@@ -24,7 +25,7 @@ BIN := $(VENV)/bin
 SOURCES := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cuh' -o -name '*.cu')
 CXX_OR_DEFAULT := $(if $(filter default undefined,$(origin CXX)),c++,$(CXX))
 
-.PHONY: demo language-model figures test bench cuda-build cuda-check lint tools build clean distclean
+.PHONY: demo language-model figures test fuzz bench cuda-build cuda-check lint tools build clean distclean
 
 demo: build
 	$(BIN)/python examples/train_images.py --plot build/demo/losses.png $(if $(DATA),--data "$(DATA)")
@@ -41,6 +42,12 @@ figures: build
 
 test: build
 	$(BIN)/python -m pytest $(PYTEST)
+
+# CALLS=1000 makes it minutes; FUZZ="cross_entropy hooks" takes some.
+CALLS ?= 100000
+fuzz: build
+	$(BIN)/python tests/fuzz.py $(FUZZ) --calls $(CALLS)
+	PYTHONPATH=tests $(BIN)/python tests/fuzz_kernels.py
 
 bench: build
 	$(BIN)/python -m benchmarks.speed
