@@ -7,6 +7,7 @@
 from activations_ext import _build  # noqa: F401, I001 — before everything that is compiled
 from activations_ext import compiled, export, functional, likelihood, monitor, nn
 from activations_ext._kernels import cpu_capability, empty_cache
+from activations_ext.replacement import disable, enable, enabled, replaced
 
 # A literal, which setuptools can read without importing what it is about to build.
 __version__ = "0.1.0"
@@ -15,10 +16,14 @@ __all__ = [
     "__version__",
     "compiled",
     "cpu_capability",
+    "disable",
     "empty_cache",
+    "enable",
+    "enabled",
     "export",
     "functional",
     "likelihood",
     "monitor",
     "nn",
+    "replaced",
 ]

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "aten/replace.h"
 #include "autograd/pointwise.h"
 #include "cpu/large_blocks.h"
 #include "cpu/launch.h"
@@ -223,6 +224,28 @@ PyObject* cross_entropy_entry(PyObject*, PyObject* const* arguments, Py_ssize_t 
   END_HANDLE_TH_ERRORS
 }
 
+// What the entry above leaves to the functions: weights, smoothing, probabilities.
+at::Tensor cross_entropy_by_python(const at::Tensor& logits, const at::Tensor& target,
+                                   const std::optional<at::Tensor>& weight, int64_t reduction,
+                                   int64_t ignore_index, double label_smoothing) {
+  namespace py = pybind11;
+  const py::gil_scoped_acquire gil;
+  const char* const names[] = {"none", "mean", "sum"};
+  try {
+    const py::object function =
+        py::module_::import("activations_ext.functional").attr("cross_entropy");
+    const py::object result =
+        function(logits, target, weight.has_value() ? py::cast(*weight) : py::none(), py::none(),
+                 ignore_index, py::none(), names[reduction], label_smoothing);
+    return result.cast<at::Tensor>();
+  } catch (py::error_already_set& error) {
+    error.restore();
+    python_error of_torch;
+    of_torch.persist();
+    throw of_torch;
+  }
+}
+
 // The instruction sets of setup.py's kernel modules whose every instruction this processor (and the
 // system, which has to save their registers) runs.
 std::vector<std::string> supported_capabilities() {
@@ -306,6 +329,10 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
              });
   module.def("row_statistics_by_formula", &row_statistics_by_formula);
   module.def("mixture_nll_by_formula", &mixture_nll_by_formula);
+  module.def("replaceable", &aten::groups);
+  module.def("operators_of", &aten::operators_of);
+  module.def("replace", &aten::replace);
+  aten::set_cross_entropy(&cross_entropy_by_python);
   module.def("is_plain_memory", &is_plain_memory);
   // For tensors that torch's operators compute with before ours do.
   module.def("check_storage", [](const at::Tensor& tensor) {

@@ -17,6 +17,8 @@
 #include <utility>
 #include <vector>
 
+#include "../layout.h"
+#include "plain.h"
 #include "torch_version.h"
 
 namespace activations_ext {
@@ -50,6 +52,11 @@ template <class Function>
 bool name_function(const char* title) {
   node_names().emplace_back(&typeid(torch::autograd::CppNode<Function>), title);
   return true;
+}
+
+// What Python hands to a node: torch's operators, too, would read memory that was freed.
+inline void check_readable(const at::Tensor& tensor) {
+  if (tensor.defined() && is_plain_memory(tensor)) check_storage(tensor);
 }
 
 // A node with float parameters and saved tensors, which are released after use. N says what it
@@ -130,11 +137,15 @@ struct SavingNode : torch::autograd::Node {
     TORCH_CHECK(expected.is_same_shape(grad_output), name(),
                 "(): expected argument 'grad_output' to have the shape of the result, ",
                 expected.shape_as_dim_vector(), ", but got ", grad_output.sym_sizes());
+    check_readable(grad_output);
   }
 
   Arguments arguments() {
     Arguments result{{}, parameters, of_result, {}};
-    for (std::size_t i = 0; i < kSaved; ++i) result.saved[i] = saved[i].unpack(getptr());
+    for (std::size_t i = 0; i < kSaved; ++i) {
+      result.saved[i] = saved[i].unpack(getptr());
+      check_readable(result.saved[i]);
+    }
     for (std::size_t i = 0; i < kInputs; ++i) result.needed[i] = task_should_compute_output(i);
     return result;
   }
