@@ -4,6 +4,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Dispatch.h>
+#include <ATen/EmptyTensor.h>
 #include <ATen/OpMathType.h>
 #include <ATen/core/grad_mode.h>
 
@@ -140,7 +141,8 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& target, int64_t ignore_
                      Reduction reduction) {
   if (!fits(logits, target, ignore_index)) return {};
   const auto dtype = logits.scalar_type(), compute = at::toOpMathType(dtype);
-  const Tensor classes = target.to(at::kLong).contiguous();
+  const bool as_they_are = target.scalar_type() == at::kLong && target.is_contiguous();
+  const Tensor classes = as_they_are ? target : target.to(at::kLong).contiguous();
   const auto row = launch_on(logits).row_statistics(
       {logits, classes, {}, class_dim(logits), ignore_index, /*softcap=*/0.0},
       /*expected=*/false);
@@ -152,7 +154,9 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& target, int64_t ignore_
   Tensor result = rows.losses;
   if (!result.defined()) {
     const double sum = reduction == Reduction::Mean ? rows.sum / double(rows.kept) : rows.sum;
-    result = at::empty({}, logits.options()).fill_(sum);
+    result = at::detail::empty_cpu({}, dtype, /*pin_memory=*/false, std::nullopt);
+    AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, dtype, "cross_entropy",
+                                    [&] { *result.mutable_data_ptr<scalar_t>() = scalar_t(sum); });
   }
   if (torch::autograd::compute_requires_grad(logits)) {
     auto node = make_node<CrossEntropyNode>();
