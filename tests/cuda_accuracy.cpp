@@ -60,11 +60,25 @@ void accurate(const A& f, uint64_t step, double limit) {
     of_number(f, std::bit_cast<S>(Bits(bits)), check);
 }
 
+// The sign of 0 is kept where the formula in double keeps it.
+template <class S, class A>
+void signed_zeros(const A& f) {
+  const auto check = [&](double x, const char* what, double computed, double exact, double) {
+    expect(std::signbit(computed) == std::signbit(exact), "%s of %d bytes: the %s of %g is %g",
+           A::kName, int(sizeof(S)), what, x, computed);
+  };
+  for (const double zero : {0.0, -0.0})
+    of_number(f, cuda::rounded<S>(cuda::Compute<S>(zero)), check);
+}
+
 template <class A>
 void everywhere(const A& f, double float_limit = 4.0) {
   accurate<float, uint32_t>(f, 20011, float_limit);
   accurate<cuda::BFloat16, uint16_t>(f, 1, 0.6);
   accurate<cuda::Half, uint16_t>(f, 1, 0.7);
+  signed_zeros<float>(f);
+  signed_zeros<cuda::BFloat16>(f);
+  signed_zeros<cuda::Half>(f);
 }
 
 }  // namespace
