@@ -77,9 +77,12 @@ def convnext() -> Program:
     """Images of 64 × 64, 10 classes."""
     import transformers
 
-    config = transformers.ConvNextConfig(
-        hidden_sizes=[32, 64, 128, 256], depths=[2, 2, 4, 2], num_labels=10
-    )
+    options: dict[str, Any] = {
+        "hidden_sizes": [32, 64, 128, 256],
+        "depths": [2, 2, 4, 2],
+        "num_labels": 10,
+    }
+    config = transformers.ConvNextConfig(**options)
     model = transformers.ConvNextForImageClassification(config)
     inputs = (torch.randn(8, 3, 64, 64), torch.randint(10, (8,)))
     return Program(model, inputs, lambda m, i: m(pixel_values=i[0], labels=i[1]).loss)
@@ -167,7 +170,7 @@ def share(run: Callable[[], None]) -> float:
     total = sum(event.self_cpu_time_total for event in events)
     names = tuple(f"aten::{name}" for name in OF_OURS) + tuple(f"aten::_{n}" for n in OF_OURS)
     part = sum(e.self_cpu_time_total for e in events if e.key.startswith(names))
-    return part / total
+    return float(part / total)
 
 
 def table(seconds: float) -> str:

@@ -132,7 +132,8 @@ def check_lies(r: Random) -> None:
     with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
         result = SAVING[r.choice(tuple(SAVING))](leaf if leaf.dtype == torch.float32 else leaf * 1)
     try:
-        if r.random() < 0.5:
+        # A node of torch's, behind one of ours, crashes on memory that was freed.
+        if r.random() < 0.5 and not type(result.grad_fn).__name__.startswith("Mul"):
             result.grad_fn(hostile_tensor(r, 5))  # type: ignore[misc]
         else:
             result.backward(torch.ones_like(result))

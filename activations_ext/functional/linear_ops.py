@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from activations_ext.functional.linear_rows import Linear, LinearStatistics, chunked_gradients
-from activations_ext.functional.row_losses import RowGradients
+from activations_ext.functional.row_losses import RowGradients, check_storages
 
 _NAME = "activations_ext::linear_row_statistics"
 _LOGITS = (
@@ -33,6 +33,7 @@ _define(
 def _backward(grads: list[Tensor | None], *arguments: Any) -> tuple[Tensor, ...]:
     """Of what is not needed there is a tensor without elements."""
     *logits, needed = arguments
+    check_storages(*grads, *logits[:5])
     of = Linear(*logits)
     by_row = RowGradients(*grads)
     made = chunked_gradients(of, lambda part, _: by_row.of(part), tuple(needed), by_row)
@@ -65,8 +66,13 @@ def _gradients(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
     return (*results, *[None] * 6)
 
 
+def _forward(*arguments: Any) -> tuple[Tensor, ...]:
+    check_storages(*arguments[:5])
+    return LinearStatistics.forward(*arguments)
+
+
 for _suffix, _kernel, _of_fakes in (
-    ("", LinearStatistics.forward, _fake),
+    ("", _forward, _fake),
     ("_backward", _backward, _fake_backward),
 ):
     _library.impl("linear_row_statistics" + _suffix, _kernel, "CompositeExplicitAutograd")

@@ -19,6 +19,7 @@
 #include "../autograd/plain.h"
 #include "../checks.h"
 #include "../launch.h"
+#include "../layout.h"
 #include "find_operator.h"
 
 namespace activations_ext {
@@ -72,6 +73,7 @@ Tensor torchs(const Tensor& input, int64_t dim) {
 template <bool kLogarithm>
 Tensor kernel_forward(const Tensor& input, int64_t dim) {
   dim = at::maybe_wrap_dim(dim, input.dim());
+  check_storage(input);  // torch's operators would read memory that was freed
   if (!has_kernels(input.scalar_type())) return torchs<kLogarithm>(input, dim);
   return launch_on(input).softmax(input, dim, kLogarithm);
 }
@@ -80,6 +82,8 @@ template <bool kLogarithm>
 Tensor kernel_backward(const Tensor& grad_output, const Tensor& result, int64_t dim) {
   check_same(kName<kLogarithm>, grad_output, result);
   dim = at::maybe_wrap_dim(dim, result.dim());
+  check_storage(grad_output);
+  check_storage(result);
   if (!has_kernels(result.scalar_type()))
     return composite_backward<kLogarithm>(grad_output, result, dim);
   return launch_on(result).softmax_gradient(grad_output, result, dim, kLogarithm);
