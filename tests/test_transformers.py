@@ -4,6 +4,8 @@ gradients without the logits."""
 from __future__ import annotations
 
 import copy
+import functools
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +170,24 @@ def test_a_copy_is_independent() -> None:
     loss = twin(**batch()).loss
     torch.testing.assert_close(loss, torch.tensor(float(VOCABULARY)).log())
     assert model(**batch()).loss != loss
+
+
+def test_each_model_keeps_the_signature_of_its_forward() -> None:
+    """The Trainer reads it. The second model's was shown for the first, too."""
+    models = [make("GPT2"), make("Llama")]
+    expected = [inspect.signature(model.forward) for model in models]
+    for model in models:
+        use_linear_cross_entropy(model)
+    assert [inspect.signature(model.forward) for model in models] == expected
+    assert expected[0] != expected[1]
+
+
+def test_a_forward_that_is_no_method_is_refused_and_nothing_changed() -> None:
+    model = make("Llama")
+    model.lm_head.forward = functools.partial(torch.nn.Linear.forward, model.lm_head)
+    with pytest.raises(TypeError, match=r"Linear.forward to be a method"):
+        use_linear_cross_entropy(model)
+    assert isinstance(model(**batch()).logits, Tensor)
 
 
 def test_what_is_no_causal_language_model() -> None:

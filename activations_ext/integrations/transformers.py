@@ -20,6 +20,7 @@ from torch import Tensor
 from activations_ext.functional.linear_losses import linear_cross_entropy
 
 _NAME = "use_linear_cross_entropy"
+_PLAIN = "_forward_with_logits"  # where a module's own forward is kept, a function of the module
 
 
 class Logits:
@@ -149,41 +150,46 @@ def use_linear_cross_entropy(model: Any) -> Callable[[], None]:
             f"{type(model).__name__}"
         )
     weight_and_bias(head)
-    if "_activations_ext" in inner.__dict__:
+    if _PLAIN in inner.__dict__:
         raise TypeError(f"{_NAME}(): expected a model for which it has not been called yet")
-    before = {
-        (module, name): module.__dict__.get(name)
-        for module, name in ((inner, "forward"), (head, "forward"), (inner, "_loss_function"))
-    }
-    inner.__dict__["_activations_ext"] = {
-        "forward": inner.forward.__func__,
-        "head": head.forward.__func__,
-        "loss": inner.loss_function,
-    }
-    forward = functools.wraps(inner.forward.__func__)(_forward)
+    before = [(module, dict(module.__dict__)) for module in (inner, head)]
+    for module in (inner, head):
+        if not isinstance(module.forward, MethodType):
+            raise TypeError(
+                f"{_NAME}(): expected {type(module).__name__}.forward to be a method, but got "
+                f"{module.forward}: call this first, and what else replaces it afterwards"
+            )
+    for module, forward in ((inner, _forward), (head, _head_forward)):
+        plain = module.forward.__func__
+        module.__dict__[_PLAIN] = plain
+        module.__dict__["forward"] = MethodType(_with_signature_of(plain, forward), module)
     head.__dict__["_active"] = False
-    head.__dict__["_plain_forward"] = head.forward.__func__
-    inner.__dict__["forward"] = MethodType(forward, inner)
-    head.__dict__["forward"] = MethodType(_head_forward, head)
     inner.__dict__["_loss_function"] = functools.partial(_loss, inner.loss_function)
 
     def undo() -> None:
-        for (module, name), value in before.items():
-            module.__dict__.pop(name, None)
-            if value is not None:
-                module.__dict__[name] = value
-        for module, name in (
-            (inner, "_activations_ext"),
-            (head, "_active"),
-            (head, "_plain_forward"),
-        ):
-            module.__dict__.pop(name, None)
+        for module, attributes in before:
+            for name in (_PLAIN, "forward", "_active", "_loss_function"):
+                module.__dict__.pop(name, None)
+                if name in attributes:
+                    module.__dict__[name] = attributes[name]
 
     return undo
 
 
+def _with_signature_of(
+    plain: Callable[..., Any], forward: Callable[..., Any]
+) -> Callable[..., Any]:
+    """A function of its own for each model: the Trainer reads which columns it takes from it."""
+
+    @functools.wraps(plain)
+    def shown(*args: Any, **kwargs: Any) -> Any:
+        return forward(*args, **kwargs)
+
+    return shown
+
+
 def _forward(self: Any, *args: Any, **kwargs: Any) -> Any:
-    plain = self.__dict__["_activations_ext"]["forward"]
+    plain = self.__dict__[_PLAIN]
     given = inspect.signature(plain).bind_partial(self, *args, **kwargs).arguments
     labels = given.get("labels", given.get("kwargs", {}).get("labels"))
     head = self.get_output_embeddings()
@@ -197,7 +203,7 @@ def _forward(self: Any, *args: Any, **kwargs: Any) -> Any:
 def _head_forward(self: Any, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
     if self.__dict__["_active"] and not args and not kwargs:
         return Logits(hidden, self)
-    return self.__dict__["_plain_forward"](self, hidden, *args, **kwargs)
+    return self.__dict__[_PLAIN](self, hidden, *args, **kwargs)
 
 
 def _loss(
