@@ -53,10 +53,6 @@ def _fake_backward(grads: list[Tensor | None], *arguments: Any) -> tuple[Tensor,
     )
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    LinearStatistics.setup_context(ctx, inputs, output)
-
-
 def _gradients(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
     needed = ctx.needs_input_grad[:3]
     made = torch.ops.activations_ext.linear_row_statistics_backward(
@@ -77,4 +73,6 @@ for _suffix, _kernel, _of_fakes in (
 ):
     _library.impl("linear_row_statistics" + _suffix, _kernel, "CompositeExplicitAutograd")
     torch.library.register_fake(_NAME + _suffix, _of_fakes, lib=_library)
-torch.library.register_autograd(_NAME, _gradients, setup_context=_setup_context, lib=_library)
+torch.library.register_autograd(
+    _NAME, _gradients, setup_context=LinearStatistics.setup_context, lib=_library
+)

@@ -96,11 +96,6 @@ std::tuple<Tensor, Tensor> prelu_kernel_backward(const Tensor& grad_output, cons
   return {grad_input, grad_weight.reshape(weight.sizes())};
 }
 
-template <auto kFunction>
-void implement_function(torch::Library& library, const char* name) {
-  library.impl(name, kFunction);
-}
-
 // --- the list -----------------------------------------------------------------------------------
 
 template <class Choose, auto kFunction, auto kOut>

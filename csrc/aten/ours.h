@@ -149,5 +149,9 @@ template <class Form>
 void implement(torch::Library& library, const char* name) {
   library.impl(name, &Form::call);
 }
+template <auto kFunction>
+void implement_function(torch::Library& library, const char* name) {
+  library.impl(name, kFunction);
+}
 
 }  // namespace activations_ext::aten

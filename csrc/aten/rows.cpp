@@ -70,11 +70,6 @@ Tensor cross_entropy_loss(const Tensor& logits, const Tensor& target,
   return compute_beyond(logits, target, weight, reduction, *ignored, label_smoothing);
 }
 
-template <auto kFunction>
-void implement_function(torch::Library& library, const char* name) {
-  library.impl(name, kFunction);
-}
-
 }  // namespace
 
 void set_cross_entropy(CrossEntropy compute) { compute_beyond = compute; }
