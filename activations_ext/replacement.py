@@ -25,8 +25,8 @@ FASTER: dict[str, tuple[str, ...]] = {
         "cross_entropy_loss",
     ),
 }
-"""By instruction set: the functions that had at least 0.98 of torch's speed everywhere from 16 to 32M
-elements, twice; ``python -m benchmarks.enabled``, benchmarks/results/enabled-*.md."""
+"""By instruction set: the functions that had at least 0.98 of torch's speed everywhere from 16 to
+32M elements, twice; ``python -m benchmarks.enabled``, benchmarks/results/enabled-*.md."""
 
 _lock = threading.Lock()
 _lasting: bool | None = None
