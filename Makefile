@@ -4,6 +4,8 @@
 # make test   the whole test suite
 # make fuzz   10^5 random calls of each function and operator, the kernels under sanitizers (hours)
 # make bench  the full benchmarks and the table of accuracy, into benchmarks/results/
+# make wheel  a wheel for this Python that knows several versions of torch, and the sdist, into dist/
+# make wheel-check  install that wheel beside each of them, without a compiler, and test it
 # make cuda-build  compile, link and import the CUDA part with PyPI's torch; needs nvcc, but no GPU
 # make cuda-check  all that a GPU can say: tests, compute-sanitizer, benchmark (takes PYTHON's torch)
 # make lint   ruff, mypy and clang-format
@@ -25,7 +27,8 @@ BIN := $(VENV)/bin
 SOURCES := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cuh' -o -name '*.cu')
 CXX_OR_DEFAULT := $(if $(filter default undefined,$(origin CXX)),c++,$(CXX))
 
-.PHONY: demo language-model figures test fuzz bench cuda-build cuda-check lint tools build clean distclean
+.PHONY: demo language-model figures test fuzz bench wheel wheel-check cuda-build cuda-check lint tools \
+    build clean distclean
 
 demo: build
 	$(BIN)/python examples/train_images.py --plot build/demo/losses.png $(if $(DATA),--data "$(DATA)")
@@ -57,6 +60,35 @@ bench: build
 	$(BIN)/python -m benchmarks.compiled
 	$(BIN)/python -m benchmarks.accuracy
 	ATEN_CPU_CAPABILITY=avx2 $(BIN)/python -m benchmarks.accuracy --out benchmarks/results/avx2
+
+# The kernels are compiled once, the operators for each version of torch, in an environment of its
+# own (PyPI's torch brings some gigabytes of CUDA; nothing of it is used). auditwheel finds the oldest
+# glibc that will do; torch brings its own libraries and OpenMP's.
+WHEEL_TORCHES ?= 2.13.0 2.14.1
+WHEEL_VENVS := $(WHEEL_TORCHES:%=build/wheel/torch-%)
+wheel: $(WHEEL_VENVS:%=%/ready) tools
+	rm -rf build/wheel/lib build/wheel/dist dist
+	set -e; for venv in $(WHEEL_VENVS); do \
+	    ACTIVATIONS_EXT_CUDA=0 $$venv/bin/python setup.py -q build --build-lib build/wheel/lib \
+	        bdist_wheel --dist-dir build/wheel/dist; done
+	PATH="$(abspath $(BIN)):$$PATH" auditwheel repair --strip --exclude 'libtorch*' \
+	    --exclude 'libc10*' --exclude 'libgomp*' --wheel-dir dist build/wheel/dist/*.whl
+	$(BIN)/python setup.py -q sdist --dist-dir dist
+
+build/wheel/torch-%/ready:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --disable-pip-version-check torch==$* numpy "setuptools>=77" ninja
+	touch $@
+
+# As a user has it: a fresh environment with torch, another directory, no compiler on the PATH.
+wheel-check: $(WHEEL_TORCHES:%=build/wheel/check-%)
+build/wheel/check-%:
+	rm -rf $@
+	$(PYTHON) -m venv $@
+	$@/bin/python -m pip install --disable-pip-version-check -q torch==$* numpy
+	$@/bin/python -m pip install --disable-pip-version-check -q dist/*.whl
+	cd $@ && env PATH=$(abspath $@)/bin sh -c '! command -v c++ && ! command -v gcc \
+	    && python -m activations_ext info && python -m activations_ext check'
 
 # A virtual environment of its own, some 6 GB. Not in place: the sources may hold another build.
 CUDA_VENV := build/cuda-venv

@@ -3,6 +3,8 @@
 pip install --no-build-isolation .
 
 Build isolation would compile against a torch of pip's choosing instead of the one that will run.
+What the build uses: torch (headers, libraries, build command), pybind11 (headers, of which torch
+carries a copy), ninja and setuptools.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from setuptools import Extension, setup
+from setuptools.modified import newer_group
 
 
 def cuda_toolkit() -> Path | None:
@@ -81,8 +84,10 @@ static_assert([]<class T>(T x) { return twice(x); }(1.0) == 2.0);
 """
 
 
-# CUDA's kernels are compiled where they can run: with a CUDA build of torch.
-WITH_CUDA = TOOLKIT is not None and torch.version.cuda is not None
+# CUDA's kernels are compiled where they can run: with a CUDA build of torch. A wheel goes without
+# them: the same one then serves torch's builds with CUDA and without.
+ALLOWED = os.environ.get("ACTIVATIONS_EXT_CUDA", "1") != "0"
+WITH_CUDA = ALLOWED and TOOLKIT is not None and torch.version.cuda is not None
 NVCC_FLAGS = ["-O3", "-std=c++20", "--expt-relaxed-constexpr", "-Xcompiler", "-fvisibility=hidden"]
 
 
@@ -133,21 +138,21 @@ def extensions() -> list[Extension]:
     if WITH_CUDA:
         bindings += [*Path("csrc/cuda").glob("*.cpp"), *Path("csrc/cuda").glob("*.cu")]
     operators = (CUDAExtension if WITH_CUDA else CppExtension)(
-        "activations_ext._C",
+        "activations_ext._C_torch" + "".join(torch.__version__.split(".")[:2]),
         sorted(str(path) for path in bindings),
         depends=HEADERS,
         extra_compile_args={"cxx": [*COMMON_FLAGS, *compile_openmp], "nvcc": NVCC_FLAGS},
         extra_link_args=link_openmp,
     )
     # One module per instruction set, so that the linker cannot choose an AVX-512 copy of an inline
-    # function for an older machine. They do not link torch.
+    # function for an older machine. They know no torch, so that one of each serves all versions.
     kernels = [
         Extension(
             f"activations_ext.{module}",
             sorted(str(path) for path in Path("csrc/cpu/kernels").glob("*.cpp")),
             language="c++",
-            depends=HEADERS,
-            define_macros=[("CPU_MODULE", module), ("BUILT_FOR_TORCH", torch.__version__)],
+            depends=[*HEADERS, "setup.py"],
+            define_macros=[("CPU_MODULE", module)],
             extra_compile_args=[*KERNEL_FLAGS, *instructions],
         )
         for module, instructions in INSTRUCTION_SETS.items()
@@ -165,7 +170,7 @@ class Build(BuildExtension):
 
     def finalize_options(self) -> None:
         super().finalize_options()
-        self.objects = Path("build", f"{sys.implementation.cache_tag}-torch-{torch.__version__}")
+        self.objects = Path("build", sys.implementation.cache_tag)
 
     def build_extensions(self) -> None:
         check_compiler()
@@ -179,7 +184,13 @@ class Build(BuildExtension):
         super().build_extensions()
 
     def build_extension(self, ext: Extension) -> None:
-        self.build_temp = str(self.objects / ext.name)
+        knows_torch = "._C_torch" in ext.name
+        # ninja would compile the kernels again for another torch, whose commands differ.
+        made = Path(self.get_ext_fullpath(ext.name))
+        if not knows_torch and not newer_group([*ext.sources, *ext.depends], made):
+            return
+        folder = f"torch-{torch.__version__}" if knows_torch else ext.name
+        self.build_temp = str(self.objects / folder)
         super().build_extension(ext)
 
 

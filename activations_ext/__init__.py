@@ -10,7 +10,7 @@ from activations_ext._kernels import cpu_capability, empty_cache
 from activations_ext.replacement import disable, enable, enabled, replaced
 
 # A literal, which setuptools can read without importing what it is about to build.
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "__version__",

@@ -45,12 +45,10 @@ def run(options: argparse.Namespace) -> int:
 
 def info(_: argparse.Namespace) -> int:
     """What a report of a bug needs."""
-    from activations_ext._cpu_default import built_for
-
     capability = activations_ext.cpu_capability()
     default = FASTER.get(capability, ())
     lines = {
-        "activations_ext": f"{activations_ext.__version__}, built for torch {built_for}",
+        "activations_ext": f"{activations_ext.__version__}, built for torch {_C.built_for}",
         "torch": f"{torch.__version__}, CUDA {torch.version.cuda or 'none'}",
         "python": f"{platform.python_version()} on {platform.platform()}",
         "processor": f"{platform.machine()}, {torch.get_num_threads()} threads",

@@ -1,17 +1,23 @@
-"""Says in one sentence why the compiled half of the package is not there or does not fit.
+"""Chooses the compiled half that was built for the torch that runs: it becomes ``_C``.
 
-Imported before it: a mangled symbol that is missing would be all that Python says.
+A wheel holds one for each minor version of torch that it knows, because torch's C++ interface
+changes with the minor version. Where none fits, ImportError says so in one sentence; Python alone
+would name a mangled symbol.
 """
 
 from __future__ import annotations
 
 import importlib
+import re
+import sys
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from types import ModuleType
 
 import torch
 
 _FOLDER = Path(__file__).parent
+_SUFFIXES = tuple(EXTENSION_SUFFIXES)
 
 
 def import_compiled(name: str) -> ModuleType:
@@ -26,14 +32,24 @@ def import_compiled(name: str) -> ModuleType:
         ) from error
 
 
-def check(built_for: str, found: str) -> None:
-    """Raise ImportError unless both are of one minor version, as the C++ interface wants it."""
-    if built_for.split(".")[:2] != found.split(".")[:2]:
+def built_for(folder: Path = _FOLDER) -> list[str]:
+    """The minor versions of torch that ``folder`` has a compiled module for, oldest first."""
+    names = (path.name for path in folder.glob("_C_torch*") if path.name.endswith(_SUFFIXES))
+    found = (re.match(r"_C_torch(\d)(\d+)\.", name) for name in names)
+    versions = sorted({(int(match[1]), int(match[2])) for match in found if match})
+    return [f"{major}.{minor}" for major, minor in versions]
+
+
+def choose(known: list[str], found: str) -> str:
+    """The module for torch ``found``. Raises ImportError if ``known`` lacks its minor version."""
+    major, minor = found.split(".")[:2]
+    if known and f"{major}.{minor}" not in known:
         raise ImportError(
-            f"activations_ext was built for torch {built_for}, but torch {found} is installed: "
-            "build it again with `pip install --no-build-isolation --force-reinstall --no-deps` "
-            "and the path to its sources"
+            f"activations_ext in {_FOLDER} was built for torch {' and '.join(known)}, but torch "
+            f"{found} is installed: install one of those, or build it for this one, in the folder "
+            "of its sources, with `pip install --no-build-isolation --force-reinstall --no-deps .`"
         )
+    return f"_C_torch{major}{minor}"
 
 
 def check_only_copy() -> None:
@@ -50,7 +66,8 @@ def check_only_copy() -> None:
         )
 
 
-# Needs no torch to be loaded, so that it can tell for which one it was built.
-check(import_compiled("_cpu_default").built_for, torch.__version__)
+_name = choose(built_for(), torch.__version__)
 check_only_copy()
-import_compiled("_C")
+_C = import_compiled(_name)
+sys.modules["activations_ext._C"] = _C
+setattr(sys.modules["activations_ext"], "_C", _C)  # noqa: B010 — mypy knows no such attribute

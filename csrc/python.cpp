@@ -9,6 +9,7 @@
 #include <torch/csrc/utils/pybind.h>
 #include <torch/csrc/utils/python_symnode.h>
 #include <torch/csrc/utils/tensor_numpy.h>
+#include <torch/version.h>
 
 #include <string>
 #include <vector>
@@ -305,6 +306,7 @@ void add_entries(pybind11::module_& module) {
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
   add_entries(module);
   add_node_types();
+  module.attr("built_for") = TORCH_VERSION;
   module.def("set_kernels", [](const pybind11::capsule& kernels) {
     TORCH_CHECK_TYPE(PyCapsule_IsValid(kernels.ptr(), cpu::kKernelTableCapsule),
                      "set_kernels(): expected a capsule called ", cpu::kKernelTableCapsule,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from activations_ext._cpu_default import built_for
 
-from activations_ext import _build, cpu_capability
+import activations_ext
+from activations_ext import _C, _build, cpu_capability
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,17 +24,28 @@ PLAIN_IMPORT = (
 
 
 def test_it_was_built_for_the_torch_that_runs() -> None:
-    assert built_for == torch.__version__
-    for found in ("2.13.0", "2.13.1+cu130", "2.13.0a0+git123"):
-        _build.check("2.13.0+cpu", found)
+    assert torch.__version__.startswith(_C.built_for)
+    assert ".".join(_C.built_for.split(".")[:2]) in _build.built_for()
+    assert sys.modules["activations_ext._C"] is activations_ext._C is _C
 
 
-@pytest.mark.parametrize("found", ["2.12.1", "2.14.0+cpu", "3.13.0"])
+@pytest.mark.parametrize("found", ["2.13.0", "2.13.1+cu130", "2.13.0a0+git123"])
+def test_the_module_of_torchs_minor_version_is_chosen(found: str) -> None:
+    assert _build.choose(["2.12", "2.13", "2.14"], found) == "_C_torch213"
+
+
+def test_versions_are_found_by_the_modules_names(tmp_path: Path) -> None:
+    for name in ("_C_torch213.so", "_C_torch29.so", "_C_torch214.so", "_C_torch215.txt", "_C.so"):
+        (tmp_path / name).touch()
+    assert _build.built_for(tmp_path) == ["2.9", "2.13", "2.14"]
+
+
+@pytest.mark.parametrize("found", ["2.12.1", "2.15.0+cpu", "3.13.0"])
 def test_another_minor_version_is_refused_in_a_sentence(found: str) -> None:
     with pytest.raises(ImportError) as raised:
-        _build.check("2.13.0+cpu", found)
+        _build.choose(["2.13", "2.14"], found)
     text = str(raised.value)
-    assert "built for torch 2.13.0+cpu" in text
+    assert "built for torch 2.13 and 2.14" in text
     assert f"torch {found} is installed" in text
     assert "pip install --no-build-isolation" in text
     assert "\n" not in text
@@ -53,9 +64,12 @@ def test_a_source_tree_that_is_not_compiled_says_so(tmp_path: Path) -> None:
     assert "--editable ." in last
 
 
-@pytest.mark.parametrize("missing", ["_C", "_cpu_default", "the kernels in use"])
-def test_a_compiled_module_that_is_missing_is_named(missing: str, tmp_path: Path) -> None:
-    name = f"_cpu_{cpu_capability().lower()}" if missing == "the kernels in use" else missing
+OPERATORS = _build.choose([], torch.__version__)
+KERNELS = f"_cpu_{cpu_capability().lower()}"
+
+
+@pytest.mark.parametrize("name", [OPERATORS, KERNELS])
+def test_a_compiled_module_that_is_missing_is_named(name: str, tmp_path: Path) -> None:
     ignore = shutil.ignore_patterns(f"{name}.*", "__pycache__")
     shutil.copytree(ROOT / "activations_ext", tmp_path / "activations_ext", ignore=ignore)
     command = [sys.executable, "-c", PLAIN_IMPORT]

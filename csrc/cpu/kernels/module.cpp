@@ -1,6 +1,5 @@
 // One kernel module: `import _cpu_avx512; _cpu_avx512.kernels` is a capsule that holds the address
-// of the table, `built_for` the version of torch. CPU_MODULE, the module's name, and
-// BUILT_FOR_TORCH come from setup.py.
+// of the table. CPU_MODULE, the module's name, comes from setup.py. torch is not known here.
 #include <Python.h>
 
 #include "../kernels.h"
@@ -44,6 +43,5 @@ PyMODINIT_FUNC JOIN(PyInit_, CPU_MODULE)() {
     Py_DECREF(module);
     return nullptr;
   }
-  if (PyModule_AddStringConstant(module, "built_for", QUOTE(BUILT_FOR_TORCH)) < 0) return nullptr;
   return module;
 }
