@@ -87,7 +87,7 @@ build/wheel/check-%:
 	$(PYTHON) -m venv $@
 	$@/bin/python -m pip install --disable-pip-version-check -q torch==$* numpy
 	$@/bin/python -m pip install --disable-pip-version-check -q dist/*.whl
-	cd $@ && env PATH=$(abspath $@)/bin sh -c '! command -v c++ && ! command -v gcc \
+	cd $@ && env PATH=$(abspath $@)/bin /bin/sh -c '! command -v c++ && ! command -v gcc \
 	    && python -m activations_ext info && python -m activations_ext check'
 
 # A virtual environment of its own, some 6 GB. Not in place: the sources may hold another build.

@@ -154,6 +154,8 @@ def extensions() -> list[Extension]:
             depends=[*HEADERS, "setup.py"],
             define_macros=[("CPU_MODULE", module)],
             extra_compile_args=[*KERNEL_FLAGS, *instructions],
+            # The compiler's helpers for float16 are newer than many systems' libgcc.
+            extra_link_args=["-static-libgcc"] if sys.platform == "linux" else [],
         )
         for module, instructions in INSTRUCTION_SETS.items()
     ]
@@ -179,7 +181,7 @@ class Build(BuildExtension):
             # Not for the cards of this machine, which may have none: CUDA 12.8 is the first to know
             # Blackwell. Other cards compile what the last entry's PTX says.
             known = tuple(map(int, torch.version.cuda.split("."))) >= (12, 8)
-            cards = "8.0;9.0;10.0+PTX" if known else "8.0;9.0+PTX"
+            cards = "7.5;8.0;9.0;10.0+PTX" if known else "7.5;8.0;9.0+PTX"
             os.environ.setdefault("TORCH_CUDA_ARCH_LIST", cards)
         super().build_extensions()
 

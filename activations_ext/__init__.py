@@ -6,7 +6,7 @@
 
 from activations_ext import _build  # noqa: F401, I001 — before everything that is compiled
 from activations_ext import compiled, export, functional, likelihood, monitor, nn
-from activations_ext._kernels import cpu_capability, empty_cache
+from activations_ext._kernels import check_targets, cpu_capability, empty_cache
 from activations_ext.replacement import disable, enable, enabled, replaced
 
 # A literal, which setuptools can read without importing what it is about to build.
@@ -14,6 +14,7 @@ __version__ = "0.2.0"
 
 __all__ = [
     "__version__",
+    "check_targets",
     "compiled",
     "cpu_capability",
     "disable",

@@ -24,7 +24,6 @@ from activations_ext.export import uses_torchs
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
-_DEVICES = (*_C.devices(), "meta")
 _OPERATORS = torch.ops.activations_ext
 observers: list[Callable[[Callable[..., Tensor], Tensor, tuple[Any, ...]], None]] = []
 """Told of each call of an activation: the public function, its input before anything is written
@@ -92,10 +91,18 @@ def has_kernel(input: Tensor) -> bool:
         not uses_torchs()
         and input.dtype in DTYPES
         and input.layout == torch.strided
-        and input.device.type in _DEVICES
+        and _is_on_kernels_device(input.device)
         and not input.is_nested
         and not is_wrapper(input)
     )
+
+
+def _is_on_kernels_device(device: torch.device) -> bool:
+    return device.type == "meta" or _C.has_kernels_on(device)
+
+
+# Dynamo is to ask, and not to look inside.
+_is_on_kernels_device._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def is_wrapper(input: Tensor) -> bool:

@@ -62,3 +62,22 @@ def empty_cache() -> None:
     turns it off. Linux only; elsewhere nothing is kept.
     """
     _C.empty_cache()
+
+
+def check_targets(device: torch.device | str | int | None = None) -> None:
+    """Waits for the GPU, and raises if a target of a cross-entropy so far was no class.
+
+    On a GPU nothing waits for the targets to be looked at: the next call of a loss raises. A loop
+    that only replays CUDA graphs calls none, and asks here. On the CPU every call raises by itself,
+    and this does nothing.
+
+    Args:
+        device: the GPU; the current one by default.
+
+    Raises:
+        IndexError: names the row and its target; it is told once.
+    """
+    if "cuda" not in _C.devices() or not torch.cuda.is_initialized():
+        return
+    torch.cuda.synchronize(device)
+    _C.check_targets(torch.device("cuda", torch.cuda._utils._get_device_index(device, True)))

@@ -15,13 +15,18 @@ bool set_launchers(c10::DeviceType device, const Launchers& launchers) {
   return true;
 }
 
-bool has_launchers(c10::DeviceType device) { return launchers_of[int(device)] != nullptr; }
+bool has_launchers(c10::DeviceType type) { return launchers_of[int(type)] != nullptr; }
 
-const Launchers& launch_on(const at::Tensor& tensor) {
-  TORCH_CHECK_NOT_IMPLEMENTED(has_launchers(tensor.device().type()),
-                              "activations_ext was built without kernels for ", tensor.device(),
+bool has_launchers(c10::Device device) {
+  return has_launchers(device.type()) &&
+         launchers_of[int(device.type())]->runs_on(device.has_index() ? device.index() : 0);
+}
+
+const Launchers& launchers_on(c10::Device device) {
+  TORCH_CHECK_NOT_IMPLEMENTED(has_launchers(device),
+                              "activations_ext was built without kernels for ", device,
                               "; the functions of activations_ext.functional call torch's own");
-  return *launchers_of[int(tensor.device().type())];
+  return *launchers_of[int(device.type())];
 }
 
 void Launchers::pointwise_in_place(const Pointwise& op, const at::Tensor& input) const {

@@ -54,6 +54,13 @@ struct RowStatisticsTensors {
   at::Tensor maximum, log_sum, target_logit, weighted_sum, expected_logit;
 };
 
+// The cross-entropy of rows with a class each, reduced. `share` is the derivative of the result by
+// a kept row's loss, a number of the type that computes; an ignored row has none.
+struct CrossEntropyTensors {
+  at::Tensor loss, share;
+  RowStatisticsTensors row;
+};
+
 // All of the dtype of the logits; `target` of their shape too, the weights broadcastable to it.
 struct BinaryOperands {
   at::Tensor logits, target, pos_weight, weight;
@@ -72,6 +79,9 @@ struct MixtureGradientTensors {
 
 class Launchers {
  public:
+  // A card may be older than those that were compiled for.
+  virtual bool runs_on(c10::DeviceIndex) const { return true; }
+
   // out = op(a) or op(a, b); `b` is undefined for one input. All have the same shape and dtype;
   // `out` may be one of the inputs, or else does not overlap them.
   virtual void pointwise_into(const at::Tensor& out, const Pointwise& op, const at::Tensor& a,
@@ -106,6 +116,14 @@ class Launchers {
                                              const RowStatisticsTensors& grad,
                                              bool overwrite) const = 0;
 
+  // `reduction` is of at::Reduction, `of.target` contiguous.
+  virtual CrossEntropyTensors cross_entropy(const RowsOfLogits& of, int64_t reduction) const = 0;
+  // `grad_output` is of the dtype of the logits: a number, or contiguous with one for each row. An
+  // ignored row has no gradient, not even of an infinite one.
+  virtual at::Tensor cross_entropy_gradient(const at::Tensor& grad_output, const at::Tensor& share,
+                                            const RowsOfLogits& of,
+                                            const RowStatisticsTensors& row) const = 0;
+
   // A number for each mixture, of the dtype that computes, which grad_nll has too.
   virtual at::Tensor mixture_nll(const MixtureTensors& of) const = 0;
   virtual MixtureGradientTensors mixture_gradient(const at::Tensor& grad_nll,
@@ -113,7 +131,7 @@ class Launchers {
 
   // Waits until it is known whether the targets of all rows so far were classes; raises IndexError
   // if not. Where nothing has to be waited for it is known already.
-  virtual void check_targets(const at::Tensor& on) const = 0;
+  virtual void check_targets(c10::Device device) const = 0;
 
   // A device may be without these.
   virtual at::Tensor binary_losses(const BinaryOperands& of) const;
@@ -129,9 +147,14 @@ class Launchers {
 
 // Each device's are made known as the library is loaded; true.
 bool set_launchers(c10::DeviceType device, const Launchers& launchers);
-bool has_launchers(c10::DeviceType device);
+bool has_launchers(c10::DeviceType type);
+bool has_launchers(c10::Device device);
+
+const Launchers& launchers_on(c10::Device device);
 
 // Those of the device that holds the tensor.
-const Launchers& launch_on(const at::Tensor& tensor);
+inline const Launchers& launch_on(const at::Tensor& tensor) {
+  return launchers_on(tensor.device());
+}
 
 }  // namespace activations_ext

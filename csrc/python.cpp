@@ -340,10 +340,11 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
   module.def("check_storage", [](const at::Tensor& tensor) {
     if (is_plain_memory(tensor)) check_storage(tensor);
   });
-  module.def("check_targets", [](const at::Tensor& on) {
+  module.def("check_targets", [](const at::Device& device) {
     pybind11::gil_scoped_release no_gil;
-    launch_on(on).check_targets(on);
+    if (has_launchers(device)) launchers_on(device).check_targets(device);
   });
+  module.def("has_kernels_on", [](const at::Device& device) { return has_launchers(device); });
   // "cpu", and "cuda" where the package was built with CUDA's kernels.
   module.def("devices", [] {
     std::vector<std::string> names = {"cpu"};

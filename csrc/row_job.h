@@ -36,11 +36,14 @@ struct StatisticsRows {
 struct StatisticsResults {
   void *maximum, *log_sum, *target_logit, *weighted_sum, *expected_logit;
 };
-// Gradients that are nullptr are 0. `out` may be the logits.
+// Gradients that are nullptr are 0. `out` may be the logits. On CUDA the gradient may be a loss'
+// instead: of_loss · share for a row with a target, the number of row r being of_loss[r · step].
 struct StatisticsGradient {
   const void *maximum, *log_sum, *expected_logit;
   const void *grad_log_sum, *grad_target_logit, *grad_weighted_sum, *grad_expected_logit;
   Matrix<void*> out;
   bool stream;
+  const void *of_loss = nullptr, *share = nullptr;
+  int64_t step = 0;
 };
 }  // namespace activations_ext

@@ -189,6 +189,81 @@ struct Comparison {
     }
   }
 
+  // The loss of each row, their sum or their mean, and its gradient, against the formula.
+  void cross_entropy(bool of_rows, bool mean) {
+    const auto& kernels = cuda::row_kernels();
+    Array<int64_t> target(rows), report(1);
+    for (int64_t r = 0; r < rows; ++r) target[r] = r % 7 == 6 ? kIgnored : r * 31 % classes;
+    StatisticsRows job = {.shape = shape,
+                          .logits = in(logits),
+                          .weights = {},
+                          .target = target.data(),
+                          .class_weights = nullptr,
+                          .ignore_index = kIgnored,
+                          .softcap = 0,
+                          .expected = false,
+                          .out_of_range = nullptr};
+    Array<Number> maximum(rows), log_sum(rows), target_logit(rows), share(1);
+    Array<char> partial(cuda::partial_bytes(shape)), sums(cuda::kLossPartialBytes);
+    report[0] = 0;
+    kernels.statistics[int(kNumber)].forward(
+        job, {maximum.data(), log_sum.data(), target_logit.data(), nullptr, nullptr}, report.data(),
+        partial.data(), nullptr);
+    Array<S> loss(of_rows ? rows : 1);
+    kernels.cross_entropy[int(kNumber)]({.log_sum = log_sum.data(),
+                                         .target_logit = target_logit.data(),
+                                         .target = target.data(),
+                                         .rows = rows,
+                                         .ignore_index = kIgnored,
+                                         .loss = loss.data(),
+                                         .share = share.data(),
+                                         .of_rows = of_rows,
+                                         .mean = mean},
+                                        sums.data(), nullptr);
+    double total = 0;
+    int64_t kept = 0;
+    for (int64_t r = 0; r < rows; ++r) {
+      const bool keeps = target[r] != kIgnored;
+      const double of_row = keeps ? double(log_sum[r]) - double(target_logit[r]) : 0;
+      if (of_rows)
+        expect(close(double(loss.number(r)), of_row, rounding()), "the loss of row %ld", long(r));
+      total += of_row, kept += keeps;
+    }
+    const double weight = mean ? 1.0 / double(kept) : 1.0;
+    if (!of_rows)
+      expect(close(double(loss.number(0)), total * weight, rounding()), "%ld rows: %g, not %g",
+             long(rows), double(loss.number(0)), total * weight);
+    expect(close(double(share[0]), of_rows ? 1.0 : weight, 1e-6), "the share of %ld rows",
+           long(rows));
+
+    const auto grad = drawn<S>(of_rows ? rows : 1);
+    Array<S> out(logits);
+    StatisticsGradient gradient = {.maximum = maximum.data(),
+                                   .log_sum = log_sum.data(),
+                                   .expected_logit = nullptr,
+                                   .grad_log_sum = nullptr,
+                                   .grad_target_logit = nullptr,
+                                   .grad_weighted_sum = nullptr,
+                                   .grad_expected_logit = nullptr,
+                                   .out = this->out(out),
+                                   .stream = false,
+                                   .of_loss = grad.data(),
+                                   .share = share.data(),
+                                   .step = of_rows ? 1 : 0};
+    kernels.statistics[int(kNumber)].backward(job, gradient, nullptr);
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t c = 0; c < classes; ++c) {
+        const int64_t i = r * at.inner_stride + c * at.class_stride;
+        const double p =
+            std::exp(double(logits.number(i)) - double(maximum[r]) - double(log_sum[r]));
+        const double of_row = double(share[0]) * double(grad.number(of_rows ? r : 0));
+        const double right = target[r] == kIgnored ? 0 : of_row * (p - (c == target[r]));
+        if (close(double(out.number(i)), right, rounding())) continue;
+        return expect(false, "the gradient at %ld, %ld: %g, not %g", long(r), long(c),
+                      double(out.number(i)), right);
+      }
+  }
+
   void softmax() {
     const auto& table = cuda::row_kernels();
     const auto check = [&]<class F>(const cuda::SoftmaxKernels& kernels, const char* name) {
@@ -240,21 +315,36 @@ template <class S>
 void compare(const Layout& layout, int64_t rows, int64_t classes) {
   Comparison<S> comparison{rows, classes, layout};
   comparison.softmax();
+  for (const bool mean : {false, true}) comparison.cross_entropy(false, mean);
+  comparison.cross_entropy(true, false);
   comparison.wrong_targets();
   comparison.special_rows();
   for (const int kind : {0, 1, 2}) comparison.statistics(kind, 0.0, kind == 1);
   comparison.statistics(0, 5.0, true);
 }
 
-// Long enough to be split over blocks.
+// More rows than one block sums.
+template <class S>
+void compare_losses() {
+  for (const int64_t rows : {4096, 10000}) {
+    Comparison<S> comparison{rows, 3, kContiguous};
+    comparison.cross_entropy(false, true);
+    comparison.cross_entropy(false, false);
+  }
+}
+
+// Long enough for shared memory, and to be split over blocks.
 template <class S>
 void long_rows() {
-  Comparison<S> comparison{3, 16400, kApart};
-  comparison.shape = {3, 1, 16400};
-  comparison.at = {16403, 0, 1};
-  expect(cuda::row_splits(comparison.shape) > 1, "long rows are not split");
-  comparison.statistics(1, 0.0, true);
-  comparison.statistics(0, 0.0, false);
+  for (const int64_t classes : {9000, 16400}) {
+    Comparison<S> comparison{3, classes, kApart};
+    comparison.shape = {3, 1, classes};
+    comparison.at = {classes + 3, 0, 1};
+    expect(cuda::row_splits(comparison.shape) > 1, "long rows are not split");
+    comparison.statistics(1, 0.0, true);
+    comparison.statistics(0, 0.0, false);
+    comparison.softmax();
+  }
 }
 
 // One block, which does several rows one after another.
@@ -264,9 +354,11 @@ void several_rounds() {
   Array<float> out(rows * classes);
   const RowShape shape = {rows, 1, classes};
   const RowLayout at = {classes, 0, 1};
-  cuda_on_host::launch(&cuda::softmax_gradient_rows<LogSoftmax, float, cuda::kRowThreads>, dim3(1),
-                       cuda::kRowThreads, shape, Matrix<const void*>{grad.data(), at},
-                       Matrix<const void*>{logits.data(), at}, Matrix<void*>{out.data(), at});
+  cuda_on_host::launch(
+      &cuda::softmax_gradient_rows<
+          LogSoftmax, float, cuda::Team<cuda::kRowThreads, cuda::By::kPacks>, cuda::Keep::kNowhere>,
+      dim3(1), cuda::kRowThreads, shape, Matrix<const void*>{grad.data(), at},
+      Matrix<const void*>{logits.data(), at}, Matrix<void*>{out.data(), at});
   for (int64_t r = 0; r < rows; ++r) {
     double sum = 0;
     for (int64_t c = 0; c < classes; ++c) sum += grad[r * classes + c];
@@ -291,6 +383,8 @@ int main() {
     compare<double>(kApart, 9, classes);
     compare<cuda::Half>(kApart, 9, classes);
   }
+  compare_losses<float>();
+  compare_losses<cuda::BFloat16>();
   long_rows<float>();
   long_rows<cuda::BFloat16>();
   return verdict();

@@ -66,7 +66,7 @@ void every_activation(Number number) {
         const auto& first = kPass == Pass::kForward ? b : a;
         Array<S> out(count, offset), expected(count, offset);
         cuda::kernels().pointwise[index][int(number)][int(kPass)](&f, out.data(), first.read(),
-                                                                  b.read(), count, nullptr);
+                                                                  b.read(), {}, count, nullptr);
         on_cpu.pointwise[index][int(number)][int(kPass)](&f, expected.data(), first.read(),
                                                          b.read(), count, false);
         for (int64_t i = 0; i < count; ++i)

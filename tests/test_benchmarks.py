@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from activations_ext.registry import ACTIVATIONS, Activation
-from benchmarks import accuracy, cuda, instructions, report, speed, targets
+from benchmarks import accuracy, cuda, instructions, report, sass, speed, targets
 from benchmarks.references import truth_of
 from benchmarks.report import Row
 from benchmarks.targets import BACKWARD, FORWARD, INPLACE
@@ -169,16 +169,24 @@ def test_the_gpus_benchmark_where_there_is_none(
     assert (tmp_path / "cuda.png").exists()
 
 
-def test_instructions_are_counted_in_the_loop_of_packs() -> None:
-    code = """
-    .L_x_1:
-        /*0000*/                   LDG.E.128 R4, [R2] ;
-        /*0010*/                   FMUL R4, R4, R5 ;
-        /*0020*/              @P0  BRA `(.L_x_1) ;
-    .L_x_2:
-        /*0030*/                   LDG.E R4, [R2] ;
-        /*0040*/              @P0  BRA `(.L_x_2) ;
-    """
-    assert instructions.loop_length(code) == 3
-    counts = {("Mish", 0): {"float32": 76.0, "bfloat16": 20.0, "float16": 20.0}}
-    assert "| Mish | forward | **76** | 20 | 20 |" in instructions.report(counts, "sm_90")
+def test_the_shortest_way_that_moves_all_packs_is_counted() -> None:
+    code = (
+        "S2R R0, SR_TID.X",
+        "@P0 BRA `(.L_x_1)",  # past the loads: the packs would be left out
+        "LDG.E.128 R4, [R2]",
+        "BRA P1, `(.L_x_2)",
+        "CALL.REL.NOINC `(slow)",
+        "FADD R4, R4, R4",
+        "STG.E.EF.128 [R2], R4",
+        "@P2 BRA `(.L_x_0)",
+        "EXIT",
+    )
+    labels = {".L_x_0": 2, ".L_x_1": 8, ".L_x_2": 6}
+    kernel = sass.Kernel("f", code, labels, registers=33)
+    assert kernel.shortest({}) == 3
+    assert kernel.shortest({"LDG.E.128": 1, "STG.E.EF.128": 1}) == 7
+    assert kernel.shortest({"LDG.E.128": 2, "STG.E.EF.128": 2}) == 11
+    assert kernel.shortest({"LDS": 1}) is None
+    assert kernel.loops() == [range(2, 8)]
+    assert kernel.threads() == 1536
+    assert instructions.share("H100", 141.6, 8) == pytest.approx(0.5, abs=0.01)

@@ -12,10 +12,13 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from benchmarks import instructions, sass
 from helpers import COMPILER
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,134 +42,180 @@ TOOLKIT = toolkit()
 pytestmark = pytest.mark.skipif(TOOLKIT is None, reason="no CUDA toolkit")
 
 
-def run_on_host(name: str, csrc: Path, directory: Path) -> subprocess.CompletedProcess[str]:
-    """Compile tests/cuda_<name>.cpp against ``csrc`` and run it."""
-    program = str(directory / name)
+class Fault(NamedTuple):
+    """What is planted in the sources, in place of what stands there once between two contexts: an
+    expression, or a statement if ``sound`` ends with a semicolon."""
+
+    file: str
+    sound: str
+    faulty: str
+    before: str = ""
+    after: str = ""
+
+    def plant(self, csrc: Path, number: int) -> None:
+        path = csrc / "cuda" / self.file
+        text, found = path.read_text(), self.before + self.sound + self.after
+        assert text.count(found) == 1, f"{found!r} is in {self.file} {text.count(found)} times"
+        chosen = f"cuda_on_host::planted == {number}"
+        if self.sound.endswith(";"):
+            both = f"if ({chosen}) {{ {self.faulty} }} else {{ {self.sound} }}"
+        else:
+            both = f"({chosen} ? ({self.faulty}) : ({self.sound}))"
+        path.write_text(text.replace(found, self.before + both + self.after))
+
+
+FAULTS: dict[str, dict[str, Fault]] = {
+    "accuracy": {},
+    "mixture": {
+        "a component that two threads have": Fault(
+            "mixture_rows.cuh", "c += kThreads", "c += 1", after=") {\n      const T one"
+        ),
+        "a gradient without its last component": Fault(
+            "mixture_rows.cuh",
+            "c < job.components",
+            "c + 1 < job.components",
+            after="; c += kThreads) {\n      const T weight",
+        ),
+    },
+    "pointwise": {
+        "a write beyond the end": Fault("pointwise_sweep.cuh", "if (place(k) >= left) break;", ""),
+        "a tail that is left out": Fault(
+            "pointwise_sweep.cuh", "edge < plan.count - in_packs", "edge < plan.begin"
+        ),
+        "a head where the tail is": Fault(
+            "pointwise_sweep.cuh", "edge < plan.begin ? edge : edge + in_packs", "edge + in_packs"
+        ),
+        "packs of another start": Fault(
+            "pointwise_sweep.cuh", "alike(in.a) && (!two || alike(in.b))", "true"
+        ),
+        "shifted packs up to the ends": Fault(
+            "pointwise_sweep.cuh",
+            "if (reading != Reading::kShifted || packs == 0) return;",
+            "return;",
+        ),
+        "a shift by another word": Fault(
+            "packs.cuh",
+            "past & 8 ? words[i + 2] : words[i]",
+            "past & 8 ? words[i + 1] : words[i]",
+        ),
+        "packs over the end of a row": Fault(
+            "pointwise_sweep.cuh", "walk.sizes[0].size % Pack<S>::kCount == 0", "true"
+        ),
+        "the strides of another dimension": Fault(
+            "walk.h", "strides[input][d]", "strides[input][0]", after=";"
+        ),
+    },
+    "prelu": {
+        "a missing barrier": Fault("prelu_sweep.cuh", "__syncthreads();", ""),
+        "a channel too many": Fault(
+            "prelu_sweep.cuh", "channel < at.channels && k < elements", "k < elements"
+        ),
+    },
+    "rows": {
+        "sums overwritten before all have read them": Fault(
+            "rows.cuh", "__syncthreads();", "", after="  // before anyone writes the next"
+        ),
+        "a row's last classes left out": Fault(
+            "rows.cuh", "edge(side) < (side == 0 ? first : end)", "edge(side) < first"
+        ),
+        "a warp's sums left out": Fault("rows.cuh", "1", "2", "int warp = "),
+        "a row that is not in shared memory": Fault("rows.cuh", "*shared(i) = units;", ""),
+        "another thread's shared memory": Fault(
+            "rows.cuh",
+            "int(i - span_.first) / Loaded::kCount",
+            "int(i - span_.first) / Loaded::kCount / 2",
+        ),
+        "columns taken for rows": Fault("rows.cuh", "kApart ? 32 : 1", "1"),
+        "a part of a split row left out": Fault("statistics_rows.cuh", "1", "2", "int split = "),
+        "the losses of one block only": Fault(
+            "cross_entropy_rows.cuh", "part < parts", "part < 1", after=" ?"
+        ),
+        "the gradient of an ignored row": Fault(
+            "statistics_rows.cuh",
+            "gradient.of_loss != nullptr && target.kind == TargetKind::kClass",
+            "gradient.of_loss != nullptr",
+        ),
+        "packs of rows that stand elsewhere": Fault(
+            "row_kernels.cu", "!alike<S>(shape, first, other)", "false"
+        ),
+    },
+    "table": {
+        "a number too many": Fault("random_sweep.cuh", "if (i >= count) break;", ""),
+        "another thread's number": Fault(
+            "random_sweep.cuh", "w * kCountersInChunk", "(3 - w) * kCountersInChunk"
+        ),
+    },
+}
+"""By the program, tests/cuda_<name>.cpp, that finds them."""
+
+
+def compile_for_host(name: str, directory: Path) -> Path:
+    """The program with all of its faults, of which the environment variable PLANTED chooses one."""
+    shutil.copytree(ROOT / "csrc", directory / "csrc")
+    for number, fault in enumerate(FAULTS[name].values(), 1):
+        fault.plant(directory / "csrc", number)
+    program = directory / name
     command = [*COMPILER, "-std=c++20", "-O0", "-fsanitize=address,undefined"]
-    command += ["-fno-sanitize-recover=all", "-ffp-contract=off", f"-I{csrc}", f"-I{ROOT}/tests"]
-    command += [f"-isystem{TOOLKIT}/include", f"{ROOT}/tests/cuda_{name}.cpp", "-o", program]
-    compiled = subprocess.run(command, capture_output=True, text=True)
+    command += ["-fno-sanitize-recover=all", "-ffp-contract=off", f"-I{directory}/csrc"]
+    command += [f"-I{ROOT}/tests", f"-isystem{TOOLKIT}/include", f"{ROOT}/tests/cuda_{name}.cpp"]
+    compiled = subprocess.run([*command, "-o", str(program)], capture_output=True, text=True)
     if "cannot find" in compiled.stderr and "asan" in compiled.stderr:
         pytest.skip("the compiler comes without its sanitizers")
     assert compiled.returncode == 0, compiled.stderr[-3000:]
-    return subprocess.run([program], capture_output=True, text=True)
+    return program
 
 
-# The program that finds it, the file under csrc/cuda/, what stands there and what is planted.
-PLANTED = {
-    "a write beyond the end": (
-        "pointwise",
-        "pointwise_sweep.cuh",
-        "i < count - in_packs;",
-        "i <= count - in_packs;",
-    ),
-    "a tail that is left out": (
-        "pointwise",
-        "pointwise_sweep.cuh",
-        "i < count - in_packs;",
-        "i < head;",
-    ),
-    "a head where the tail is": (
-        "pointwise",
-        "pointwise_sweep.cuh",
-        "i < head ? i : i + in_packs",
-        "i + in_packs",
-    ),
-    "packs of another start": (
-        "pointwise",
-        "pointwise_sweep.cuh",
-        "alike ? (count - head)",
-        "true ? (count - head)",
-    ),
-    "a missing barrier": ("prelu", "prelu_sweep.cuh", "__syncthreads();", ""),
-    "a number too many": ("table", "random_sweep.cuh", "if (i >= count) break;", ""),
-    "another thread's number": (
-        "table",
-        "random_sweep.cuh",
-        "w * kCountersInChunk",
-        "(3 - w) * kCountersInChunk",
-    ),
-    "sums overwritten before all have read them": (
-        "rows",
-        "rows.cuh",
-        "__syncthreads();  // before anyone writes the next",
-        "",
-    ),
-    "a row's last classes left out": (
-        "rows",
-        "rows.cuh",
-        "Pack<S>::kCount + rank(); i < end;",
-        "Pack<S>::kCount + rank(); i < first;",
-    ),
-    "a warp's sums left out": ("rows", "rows.cuh", "int warp = 1; warp", "int warp = 2; warp"),
-    "a component that two threads have": (
-        "mixture",
-        "mixture_rows.cuh",
-        "c += kThreads) {\n      const T one",
-        "c += 1) {\n      const T one",
-    ),
-    "a gradient without its last component": (
-        "mixture",
-        "mixture_rows.cuh",
-        "c < job.components; c += kThreads) {\n      const T weight",
-        "c + 1 < job.components; c += kThreads) {\n      const T weight",
-    ),
-    "a channel too many": ("prelu", "prelu_sweep.cuh", "channel < at.channels && k", "k"),
-}
-
-
-PROGRAMS = ("accuracy", "mixture", "pointwise", "prelu", "rows", "table")
-Runs = dict[str, Future[subprocess.CompletedProcess[str]]]
-
-
-def run_planted(fault: str, directory: Path) -> subprocess.CompletedProcess[str]:
-    name, file, sound, faulty = PLANTED[fault]
-    shutil.copytree(ROOT / "csrc", directory / "csrc")
-    sweep = directory / "csrc/cuda" / file
-    assert sweep.read_text().count(sound) == 1
-    sweep.write_text(sweep.read_text().replace(sound, faulty))
-    return run_on_host(name, directory / "csrc", directory)
+Run = Future[subprocess.CompletedProcess[str]]
+SOUND = "sound"
 
 
 @pytest.fixture(scope="module")
 def runs(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Runs]:
-    """What the selected tests ask for, by as many compilers at once as there are processors."""
+) -> Iterator[dict[tuple[str, str], Run]]:
+    """What the selected tests ask for, by as many processes at once as there are processors."""
     items = [item for item in request.session.items if item.path == request.path]
-    asked = {item.callspec.params.get("run") for item in items if hasattr(item, "callspec")}
+    asked = {item.callspec.params.get("asked") for item in items if hasattr(item, "callspec")}
+    asked.discard(None)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         programs = {
-            name: pool.submit(run_on_host, name, ROOT / "csrc", tmp_path_factory.mktemp("program"))
-            for name in asked.intersection(PROGRAMS)
+            name: pool.submit(compile_for_host, name, tmp_path_factory.mktemp("program"))
+            for name in sorted({name for name, _ in asked})
         }
-        planted = {
-            fault: pool.submit(run_planted, fault, tmp_path_factory.mktemp("planted"))
-            for fault in asked.intersection(PLANTED)
-        }
-        yield programs | planted
+
+        def run(name: str, fault: str) -> subprocess.CompletedProcess[str]:
+            numbers = dict(zip((SOUND, *FAULTS[name]), map(str, count()), strict=False))
+            environment = {**os.environ, "PLANTED": numbers[fault]}
+            program = [str(programs[name].result())]
+            return subprocess.run(program, env=environment, capture_output=True, text=True)
+
+        yield {pair: pool.submit(run, *pair) for pair in sorted(asked)}
 
 
-@pytest.mark.parametrize("run", PROGRAMS)
-def test_the_kernels_on_the_host(run: str, runs: Runs) -> None:
-    result = runs[run].result()
+@pytest.mark.parametrize("asked", [(name, SOUND) for name in FAULTS], ids=lambda pair: pair[0])
+def test_the_kernels_on_the_host(asked: tuple[str, str], runs: dict[tuple[str, str], Run]) -> None:
+    result = runs[asked].result()
     assert (result.returncode, result.stdout) == (0, "clean\n"), result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("run", PLANTED)
-def test_the_net_holds(run: str, runs: Runs) -> None:
+@pytest.mark.parametrize(
+    "asked",
+    [(name, fault) for name, faults in FAULTS.items() for fault in faults],
+    ids=lambda pair: pair[1],
+)
+def test_the_net_holds(asked: tuple[str, str], runs: dict[tuple[str, str], Run]) -> None:
     """A fault planted in the sources is found."""
-    assert runs[run].result().returncode != 0
+    assert runs[asked].result().returncode != 0
 
 
 @pytest.mark.parametrize(
     ("source", "kernels"),
-    [("pointwise_kernels", 400), ("row_kernels", 400), ("mixture_kernels", 3 * 64)],
+    [("pointwise_kernels", 1264), ("row_kernels", 1000), ("mixture_kernels", 4 * 64)],
 )
 def test_nvcc_compiles_every_kernel(source: str, kernels: int, tmp_path: Path) -> None:
     """For every dtype and each generation of cards; none has a stack frame or spills registers."""
     command = [str(TOOLKIT / "bin/nvcc"), "-std=c++20", "--expt-relaxed-constexpr", "-Xptxas", "-v"]
-    command += [f"-gencode=arch=compute_{card},code=sm_{card}" for card in (80, 90, 100)]
+    command += [f"-gencode=arch=compute_{card},code=sm_{card}" for card in (75, 80, 90, 100)]
     command += ["--threads", "0", "-fatbin", str(ROOT / f"csrc/cuda/{source}.cu")]
     command += ["-o", str(tmp_path / "kernels.fatbin")]
     compiled = subprocess.run(command, capture_output=True, text=True)
@@ -174,3 +223,79 @@ def test_nvcc_compiles_every_kernel(source: str, kernels: int, tmp_path: Path) -
     frames = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill", compiled.stderr)
     assert len(frames) >= kernels
     assert set(frames) == {("0", "0")}
+
+
+SOME_KERNELS = """
+#include "cuda/pointwise_sweep.cuh"
+#include "cuda/softmax_rows.cuh"
+#include "cuda/statistics_rows.cuh"
+
+namespace activations_ext::cuda {
+using Warp = Team<32, By::kPacks>;
+using Block = Team<kRowThreads, By::kPacks>;
+#define POINTWISE(F, S)                                                              \
+  template __global__ void pointwise<Pass::kForward, F, S>(F, S*, Inputs<S>, Plan);  \
+  template __global__ void pointwise<Pass::kBackward, F, S>(F, S*, Inputs<S>, Plan);
+#define SOFTMAX(F, S, T, K)                                                                       \
+  template __global__ void softmax_rows<F, S, T, K>(RowShape, Matrix<const void*>, Matrix<void*>); \
+  template __global__ void softmax_gradient_rows<F, S, T, K>(RowShape, Matrix<const void*>,        \
+                                                             Matrix<const void*>, Matrix<void*>);
+#define STATISTICS(S, W, C, T)                                                                   \
+  template __global__ void row_statistics<S, W, C, T>(StatisticsRows, StatisticsResults, int64_t*, \
+                                                      TeamSums<Compute<S>>*);                     \
+  template __global__ void row_statistics_gradient<S, W, C, T>(StatisticsRows, StatisticsGradient);
+POINTWISE(GELU, float)
+POINTWISE(Mish, BFloat16)
+SOFTMAX(Softmax, float, Warp, Keep::kInRegisters)
+SOFTMAX(Softmax, BFloat16, Block, Keep::kInShared)
+SOFTMAX(LogSoftmax, Half, Block, Keep::kNowhere)
+STATISTICS(float, With::kNothing, false, Block)
+STATISTICS(BFloat16, With::kNothing, false, Block)
+STATISTICS(BFloat16, With::kLogitWeights, true, Warp)
+}  // namespace activations_ext::cuda
+"""
+
+
+@pytest.fixture(scope="module")
+def some_kernels(tmp_path_factory: pytest.TempPathFactory) -> list[sass.Kernel]:
+    try:
+        sass.tool("nvdisasm")
+    except FileNotFoundError as missing:
+        pytest.skip(str(missing))
+    source = tmp_path_factory.mktemp("sass") / "some.cu"
+    source.write_text(SOME_KERNELS)
+    return list(sass.kernels(source))
+
+
+def test_packs_are_loaded_before_the_first_is_stored(some_kernels: list[sass.Kernel]) -> None:
+    """Two of each input, in the pointwise sweep: read in the machine code, in its order."""
+    pointwise = [kernel for kernel in some_kernels if "::pointwise<" in kernel.name]
+    assert len(pointwise) == 4
+    for kernel in pointwise:
+        inputs = 1 if "Pass)0" in kernel.name else 2
+        opcodes = [kernel.opcode(at) for at in range(len(kernel.instructions))]
+        first_store = next(at for at, o in enumerate(opcodes) if o.startswith("STG.E.EF.128"))
+        loads = [o for o in opcodes[:first_store] if o.startswith("LDG.E.128")]
+        assert len(loads) >= 2 * instructions.PACKS * inputs  # aligned; rows of other strides
+        assert kernel.shortest({"LDG.E.128": 2 * inputs, "STG.E.EF.128": 2}) is not None
+        assert instructions.in_flight(kernel, instructions.PACKS * inputs) >= 32
+
+
+def test_main_loops_of_rows_move_packs_and_nothing_narrower(
+    some_kernels: list[sass.Kernel],
+) -> None:
+    """A loop once loaded number by number what was handed on by reference."""
+    rows = [kernel for kernel in some_kernels if instructions.ROW.search(kernel.name)]
+    assert len(rows) == 12
+    for kernel in rows:
+        loops = instructions.main_loops(kernel)
+        if "Keep)0" in kernel.name:  # in registers: once, without a loop
+            assert kernel.shortest({"LDG.E.128": 4, "STG.E.EF.128": 4}) is not None
+            continue
+        assert loops, kernel.name
+        for loop in loops:
+            moves = {o for o in map(kernel.opcode, loop) if o.startswith(("LDG", "STG"))}
+            assert moves <= {"LDG.E.128", "STG.E.EF.128"}, (kernel.name, moves)
+        two = "softmax_gradient" in kernel.name or "With)2" in kernel.name
+        loads = instructions.AHEAD * (2 if two else 1)
+        assert instructions.in_flight(kernel, loads) >= 32, kernel.name

@@ -172,7 +172,13 @@ class Accumulated:
         if grad_logits.dtype == self.weight.dtype:
             self.weight.addmm_(grad_logits.t(), chunk.hidden)
         elif grad_logits.is_cuda:
-            self.weight += torch.mm(grad_logits.t(), chunk.hidden, out_dtype=self.weight.dtype)
+            torch.addmm(  # within the product: no other array of the weight's size
+                self.weight,
+                grad_logits.t(),
+                chunk.hidden,
+                out_dtype=self.weight.dtype,
+                out=self.weight,
+            )
         else:
             self.weight.addmm_(
                 grad_logits.t().to(self.weight.dtype), chunk.hidden.to(self.weight.dtype)

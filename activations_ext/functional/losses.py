@@ -190,7 +190,7 @@ def cross_entropy(
         )
     row = Statistics(*numbers)
     if check_targets and of_classes and has_kernel(input) and not is_dynamo_compiling():
-        _C.check_targets(input)
+        _C.check_targets(input.device)
     result = loss_of_rows(terms, row, reduction, num_items, zero_if_empty, result_dtype(input))
     if not per_row:
         return result

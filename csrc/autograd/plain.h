@@ -27,7 +27,7 @@ inline bool is_plain_memory(const at::Tensor& tensor) {
                                        c10::DispatchKey::ADInplaceOrView,
                                        c10::DispatchKey::AutocastCUDA});
   const c10::DispatchKeySet keys = tensor.key_set();
-  return kCpu.has_all(keys) || (kCuda.has_all(keys) && has_launchers(at::kCUDA));
+  return kCpu.has_all(keys) || (kCuda.has_all(keys) && has_launchers(tensor.device()));
 }
 
 // The same of a dtype with kernels.
@@ -42,7 +42,7 @@ inline bool has_kernel(const at::Tensor& tensor) {
   if (c10::impl::tls_is_dispatch_key_included(c10::DispatchKey::Tracer)) return false;
   if (is_plain(tensor)) return true;
   return has_kernels(tensor.scalar_type()) && tensor.layout() == at::kStrided &&
-         (tensor.is_meta() || has_launchers(tensor.device().type())) && !tensor.is_nested() &&
+         (tensor.is_meta() || has_launchers(tensor.device())) && !tensor.is_nested() &&
          !tensor.key_set().has(c10::DispatchKey::Python);
 }
 

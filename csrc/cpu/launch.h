@@ -34,11 +34,15 @@ class CpuLaunchers final : public Launchers {
   at::Tensor row_statistics_gradient(const RowsOfLogits& rows, const RowStatisticsTensors& row,
                                      const RowStatisticsTensors& grad,
                                      bool overwrite) const override;
+  CrossEntropyTensors cross_entropy(const RowsOfLogits& of, int64_t reduction) const override;
+  at::Tensor cross_entropy_gradient(const at::Tensor& grad_output, const at::Tensor& share,
+                                    const RowsOfLogits& of,
+                                    const RowStatisticsTensors& row) const override;
 
   at::Tensor mixture_nll(const MixtureTensors& of) const override;
   MixtureGradientTensors mixture_gradient(const at::Tensor& grad_nll,
                                           const MixtureTensors& of) const override;
-  void check_targets(const at::Tensor&) const override {}
+  void check_targets(c10::Device) const override {}
 
   at::Tensor binary_losses(const BinaryOperands& of) const override;
   double binary_sum(const BinaryOperands& of) const override;

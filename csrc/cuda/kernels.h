@@ -1,5 +1,5 @@
-// What the launchers call: kernels on raw, contiguous device memory, queued on a stream. None of
-// them is called for no elements. Needs CUDA's headers, and no torch.
+// What the launchers call: kernels on raw device memory, queued on a stream. None of them is called
+// for no elements. Needs CUDA's headers, and no torch.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -10,12 +10,13 @@
 #include "../mixture_job.h"
 #include "../registry.h"
 #include "../row_job.h"
+#include "walk.h"
 
 namespace activations_ext::cuda {
 
-// out = pass(a, b); see pointwise_sweep.cuh.
+// out = pass(a, b), where `out` is dense; see pointwise_sweep.cuh.
 using PointwiseKernel = void (*)(const void* activation, void* out, const void* a, const void* b,
-                                 int64_t count, cudaStream_t stream);
+                                 const Walk& walk, int64_t count, cudaStream_t stream);
 
 // out = value(a, gate, uniform numbers of the stream *seed), which is device memory; see
 // random_sweep.cuh.
@@ -42,6 +43,9 @@ struct KernelTable {
 
 const KernelTable& kernels();
 
+// The current device is one of those that the kernels were compiled for.
+bool kernels_have_image();
+
 // Of rows of classes; see statistics_rows.cuh and softmax_rows.cuh. `report` is memory that host
 // and device see: where a target is no class, its row and what stands there are written (Target),
 // and the row has a loss of NaN and no gradient. `partial` has partial_bytes(shape).
@@ -51,6 +55,19 @@ struct StatisticsKernels {
   void (*backward)(const StatisticsRows& job, const StatisticsGradient& gradient,
                    cudaStream_t stream);
 };
+// The cross-entropy of rows whose statistics are known, and the share of a kept row's loss in it:
+// the loss of each row, their sum or their mean. `partial` has kLossPartialBytes.
+struct CrossEntropyJob {
+  const void *log_sum, *target_logit;
+  const int64_t* target;
+  int64_t rows, ignore_index;
+  void *loss, *share;
+  bool of_rows, mean;
+};
+using CrossEntropyKernel = void (*)(const CrossEntropyJob& job, void* partial, cudaStream_t stream);
+constexpr int kMostLossParts = 256;
+constexpr int64_t kLossPartialBytes = kMostLossParts * 16;
+
 struct SoftmaxKernels {
   void (*forward)(const RowShape& shape, Matrix<const void*> input, Matrix<void*> out,
                   cudaStream_t stream);
@@ -64,6 +81,7 @@ int64_t partial_bytes(const RowShape& shape);
 
 struct RowKernelTable {
   StatisticsKernels statistics[kNumbers];
+  CrossEntropyKernel cross_entropy[kNumbers];
   SoftmaxKernels softmax[kNumbers], log_softmax[kNumbers];
 };
 

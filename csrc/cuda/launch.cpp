@@ -1,18 +1,79 @@
 #include "launch.h"
 
 #include <ATen/core/LegacyTypeDispatch.h>
+#include <ATen/cuda/CUDAContext.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <c10/cuda/CUDAException.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <numeric>
+#include <optional>
+#include <vector>
 
 namespace activations_ext::cuda {
 
 namespace {
 const CudaLaunchers launchers;
 const bool known = set_launchers(at::kCUDA, launchers);
+
+// Of the current device.
+bool has_image() {
+  if (kernels_have_image()) return true;
+  const auto* const card = at::cuda::getCurrentDeviceProperties();
+  TORCH_WARN("activations_ext has no kernels for ", card->name,
+             ": it was not compiled for compute ", "capability ", card->major, ".", card->minor,
+             ". torch's own functions run instead; ",
+             "built on this machine with TORCH_CUDA_ARCH_LIST=", card->major, ".", card->minor,
+             ", it has them.");
+  return false;
+}
+
+// How the inputs lie relative to `out`, which is dense; none if that takes too many dimensions. An
+// input that is undefined lies as `out` does.
+std::optional<Walk> walk_of(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
+  const auto alike = [&](const at::Tensor& t) { return !t.defined() || same_dense_layout(out, t); };
+  if (alike(a) && alike(b)) return Walk();
+  if (out.numel() > Walk::kMostElements) return std::nullopt;
+  std::vector<int64_t> order(out.dim());  // from the innermost
+  std::iota(order.begin(), order.end(), 0);
+  std::erase_if(order, [&](int64_t d) { return out.size(d) == 1; });
+  std::ranges::sort(order, {}, [&](int64_t d) { return out.stride(d); });
+  const at::Tensor* const inputs[] = {&a, b.defined() ? &b : &out};
+  std::vector<int64_t> sizes, strides[2];
+  for (const int64_t d : order) {
+    bool merges = !sizes.empty();
+    for (int i = 0; merges && i < 2; ++i)
+      merges = inputs[i]->stride(d) == strides[i].back() * sizes.back();
+    if (merges) {
+      sizes.back() *= out.size(d);
+      continue;
+    }
+    for (int i = 0; i < 2; ++i) strides[i].push_back(inputs[i]->stride(d));
+    sizes.push_back(out.size(d));
+  }
+  if (sizes.size() > Walk::kMostDims) return std::nullopt;
+  Walk walk(sizes);
+  for (int i = 0; i < 2; ++i) std::ranges::copy(strides[i], walk.strides[i]);
+  return walk;
+}
+
 }  // namespace
 
-// Memory of other strides than the output's is copied; that costs a pass more.
+bool CudaLaunchers::runs_on(c10::DeviceIndex device) const {
+  enum Answer : signed char { kNotAsked, kYes, kNo };
+  static std::array<std::atomic<Answer>, C10_COMPILE_TIME_MAX_GPUS> answers = {};
+  std::atomic<Answer>& answer = answers.at(std::size_t(device));
+  if (answer == kNotAsked) {
+    const c10::cuda::CUDAGuard guard(device);
+    answer = has_image() ? kYes : kNo;
+  }
+  return answer == kYes;
+}
+
+// Inputs of more than four dimensions that do not merge are copied; that costs a pass more.
 void CudaLaunchers::pointwise_into(const at::Tensor& out, const Pointwise& op, const at::Tensor& a,
                                    const at::Tensor& b) const {
   if (out.numel() == 0) return;
@@ -21,12 +82,14 @@ void CudaLaunchers::pointwise_into(const at::Tensor& out, const Pointwise& op, c
     out.copy_(pointwise(op, a, b));
     return;
   }
-  const at::Tensor x = laid_out_as(out, a), y = b.defined() ? laid_out_as(out, b) : at::Tensor();
+  const std::optional<Walk> walk = walk_of(out, a, b);
+  const at::Tensor x = walk ? a : laid_out_as(out, a);
+  const at::Tensor y = walk || !b.defined() ? b : laid_out_as(out, b);
   const auto kernel =
       kernels().pointwise[op.index][int(number_of(out.scalar_type()))][int(op.pass)];
   const Queue queue(out);
   kernel(op.activation, writable(out), readable(x), y.defined() ? readable(y) : nullptr,
-         out.numel(), queue);
+         walk.value_or(Walk()), out.numel(), queue);
   C10_CUDA_KERNEL_LAUNCH_CHECK();
 }
 

@@ -12,6 +12,8 @@ namespace activations_ext::cuda {
 
 class CudaLaunchers final : public Launchers {
  public:
+  bool runs_on(c10::DeviceIndex device) const override;
+
   void pointwise_into(const at::Tensor& out, const Pointwise& op, const at::Tensor& a,
                       const at::Tensor& b) const override;
   at::Tensor pointwise(const Pointwise& op, const at::Tensor& a,
@@ -33,10 +35,15 @@ class CudaLaunchers final : public Launchers {
   at::Tensor row_statistics_gradient(const RowsOfLogits& rows, const RowStatisticsTensors& row,
                                      const RowStatisticsTensors& grad,
                                      bool overwrite) const override;
+  CrossEntropyTensors cross_entropy(const RowsOfLogits& of, int64_t reduction) const override;
+  at::Tensor cross_entropy_gradient(const at::Tensor& grad_output, const at::Tensor& share,
+                                    const RowsOfLogits& of,
+                                    const RowStatisticsTensors& row) const override;
+
   at::Tensor mixture_nll(const MixtureTensors& of) const override;
   MixtureGradientTensors mixture_gradient(const at::Tensor& grad_nll,
                                           const MixtureTensors& of) const override;
-  void check_targets(const at::Tensor& on) const override;
+  void check_targets(c10::Device device) const override;
 };
 
 // Where a kernel is queued: the current stream of the device that holds the tensor, which is the

@@ -1,8 +1,10 @@
 // Rows of classes on CUDA, and what becomes of a target that is no class: the kernels go on (a
 // device's assertion would end the process' use of it), and whoever comes next is told.
+#include <ATen/core/Reduction.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAGraphsC10Utils.h>
 
 #include <atomic>
 
@@ -16,6 +18,8 @@ namespace {
 // the process: captured graphs know its address.
 int64_t* report() {
   static const at::Tensor* const memory = [] {
+    // The first call may be one that a graph captures: memory is allocated all the same.
+    const c10::cuda::CUDAStreamCaptureModeGuard relaxed(cudaStreamCaptureModeRelaxed);
     const auto options = at::TensorOptions().dtype(at::kLong).pinned_memory(true);
     return new at::Tensor(at::empty({1}, options).fill_(0));
   }();
@@ -84,15 +88,16 @@ RowStatisticsTensors CudaLaunchers::row_statistics(const RowsOfLogits& of, bool 
   return row;
 }
 
-at::Tensor CudaLaunchers::row_statistics_gradient(const RowsOfLogits& of,
-                                                  const RowStatisticsTensors& row,
-                                                  const RowStatisticsTensors& grad,
-                                                  bool overwrite) const {
+namespace {
+
+// The gradient by the logits, which `overwrite` writes over them.
+template <class Describe>
+at::Tensor gradient_of_rows(const RowsOfLogits& of, bool overwrite, Describe describe) {
   raise_if_reported();
   at::Tensor out = overwrite ? of.logits : at::empty_like(of.logits);
   if (out.numel() == 0) return out;
   StatisticsJob job(of, out, /*expected=*/true, /*padding=*/0);
-  const StatisticsGradient gradient = job.gradient(row, grad, /*stream=*/false);
+  const StatisticsGradient gradient = describe(job);
   {
     const Queue queue(of.logits);
     statistics_kernels(of.logits).backward(job.rows, gradient, queue);
@@ -102,8 +107,54 @@ at::Tensor CudaLaunchers::row_statistics_gradient(const RowsOfLogits& of,
   return written.is_same(out) ? out : out.copy_(written);
 }
 
-void CudaLaunchers::check_targets(const at::Tensor& on) const {
-  c10::cuda::getCurrentCUDAStream(on.get_device()).synchronize();
+}  // namespace
+
+at::Tensor CudaLaunchers::row_statistics_gradient(const RowsOfLogits& of,
+                                                  const RowStatisticsTensors& row,
+                                                  const RowStatisticsTensors& grad,
+                                                  bool overwrite) const {
+  return gradient_of_rows(
+      of, overwrite, [&](StatisticsJob& job) { return job.gradient(row, grad, /*stream=*/false); });
+}
+
+CrossEntropyTensors CudaLaunchers::cross_entropy(const RowsOfLogits& of, int64_t reduction) const {
+  CrossEntropyTensors result;
+  result.row = row_statistics(of, /*expected=*/false);
+  const bool of_rows = reduction == at::Reduction::None;
+  const auto& options = of.logits.options();
+  result.loss = at::empty(of_rows ? of.target.sizes() : at::IntArrayRef(), options);
+  result.share = at::empty({}, result.row.log_sum.options());
+  const at::Tensor partial = at::empty({kLossPartialBytes}, options.dtype(at::kByte));
+  const CrossEntropyJob job = {.log_sum = result.row.log_sum.const_data_ptr(),
+                               .target_logit = result.row.target_logit.const_data_ptr(),
+                               .target = of.target.const_data_ptr<int64_t>(),
+                               .rows = of.target.numel(),
+                               .ignore_index = of.ignore_index,
+                               .loss = result.loss.mutable_data_ptr(),
+                               .share = result.share.mutable_data_ptr(),
+                               .of_rows = of_rows,
+                               .mean = reduction == at::Reduction::Mean};
+  const Queue queue(of.logits);
+  row_kernels().cross_entropy[int(number_of(of.logits.scalar_type()))](
+      job, partial.mutable_data_ptr(), queue);
+  C10_CUDA_KERNEL_LAUNCH_CHECK();
+  return result;
+}
+
+at::Tensor CudaLaunchers::cross_entropy_gradient(const at::Tensor& grad_output,
+                                                 const at::Tensor& share, const RowsOfLogits& of,
+                                                 const RowStatisticsTensors& row) const {
+  return gradient_of_rows(of, /*overwrite=*/false, [&](StatisticsJob& job) {
+    StatisticsGradient gradient = job.gradient(row, {}, /*stream=*/false);
+    gradient.of_loss = readable(grad_output);
+    gradient.share = readable(share);
+    gradient.step = grad_output.dim() == 0 ? 0 : 1;
+    return gradient;
+  });
+}
+
+void CudaLaunchers::check_targets(c10::Device device) const {
+  c10::cuda::getCurrentCUDAStream(device.index()).synchronize();
   raise_if_reported();
 }
 

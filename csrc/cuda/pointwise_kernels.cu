@@ -16,11 +16,13 @@ int64_t blocks_for(int64_t count, int64_t each_block) {
 }
 
 template <class A, class S, Pass kPass>
-void queue(const void* activation, void* out, const void* a, const void* b, int64_t count,
-           cudaStream_t stream) {
-  launch(&pointwise<kPass, A, S>, {blocks_for(count, int64_t(kThreads) * Pack<S>::kCount)},
-         kThreads, stream, *static_cast<const A*>(activation), static_cast<S*>(out),
-         static_cast<const S*>(a), static_cast<const S*>(b), count);
+void queue(const void* activation, void* out, const void* a, const void* b, const Walk& walk,
+           int64_t count, cudaStream_t stream) {
+  const Inputs<S> in = {static_cast<const S*>(a), static_cast<const S*>(b), walk};
+  S* const to = static_cast<S*>(out);
+  const Plan plan(to, in, kPass != Pass::kForward, count);
+  launch(&pointwise<kPass, A, S>, {plan.blocks(kThreads)}, kThreads, stream,
+         *static_cast<const A*>(activation), to, in, plan);
 }
 
 template <class S>
@@ -72,6 +74,8 @@ int prelu_splits(ChannelShape shape) {
   constexpr int64_t kEach = int64_t(kSumThreads) * 16, kMost = 1024;
   return int(std::clamp<int64_t>(shape.outer * shape.inner / kEach, 1, kMost));
 }
+
+bool kernels_have_image() { return has_image(&pointwise<Pass::kForward, ReLU, float>); }
 
 const KernelTable& kernels() {
   static const KernelTable table = [] {

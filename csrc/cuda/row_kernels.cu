@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <initializer_list>
 
+#include "cross_entropy_rows.cuh"
 #include "kernels.h"
 #include "launch_kernel.cuh"
 #include "softmax_rows.cuh"
@@ -8,21 +10,68 @@
 namespace activations_ext::cuda {
 namespace {
 
-// run.template operator()<threads of a row's team>(): about four packs a thread. One thread alone
-// where a row's classes are apart, so that neighbouring threads have neighbouring rows.
-template <class S, class Run>
-void with_team(const RowShape& shape, int64_t class_stride, Run run) {
-  const int64_t packs = shape.classes / Pack<S>::kCount;
-  if (class_stride != 1 && shape.classes > 1) return run.template operator()<1>();
-  if (packs <= 32) return run.template operator()<8>();
-  if (packs <= 256) return run.template operator()<32>();
-  run.template operator()<kRowThreads>();
+// Two blocks of a multiprocessor's 228 KB.
+constexpr int64_t kMostShared = 112 << 10;
+
+// Packs of one row are packs of the other.
+template <class S>
+bool alike(const RowShape& shape, Matrix<const void*> a, Matrix<const void*> b) {
+  const auto in_pack = [](int64_t n) { return n & (Pack<S>::kCount - 1); };
+  const auto start = [](Matrix<const void*> m) {
+    return before_aligned(static_cast<const S*>(m.data));
+  };
+  return b.at.class_stride == 1 && start(a) == start(b) &&
+         in_pack(a.at.inner_stride - b.at.inner_stride) == 0 &&
+         (shape.rows <= shape.inner || in_pack(a.at.outer_stride - b.at.outer_stride) == 0);
 }
 
-template <int kThreads>
-int64_t blocks_for(int64_t rows) {
-  const int64_t teams = Team<kThreads>::kTeams;
-  return std::min<int64_t>((rows + teams - 1) / teams, 1 << 20);
+// run.template operator()<Team>() for matrices that are read and written together: about four units
+// a thread.
+template <class S, class Run>
+void with_team(const RowShape& shape, std::initializer_list<Matrix<const void*>> matrices,
+               Run run) {
+  const Matrix<const void*>& first = *matrices.begin();
+  const int64_t classes = shape.classes;
+  if (first.at.class_stride != 1 && classes > 1) {
+    if (classes < 64) return run.template operator()<Team<1, By::kNumbers>>();
+    return run.template operator()<Team<8, By::kColumns>>();
+  }
+  if (classes <= 16) return run.template operator()<Team<1, By::kNumbers>>();
+  if (classes <= 64) return run.template operator()<Team<4, By::kNumbers>>();
+  for (const Matrix<const void*>& other : matrices)
+    if (!alike<S>(shape, first, other))
+      return run.template operator()<Team<kRowThreads, By::kNumbers>>();
+  if (classes <= 128 * Pack<S>::kCount) return run.template operator()<Team<32, By::kPacks>>();
+  run.template operator()<Team<kRowThreads, By::kPacks>>();
+}
+
+// run.template operator()<Team, Keep>(shared memory): for two looks at `rows` rows.
+template <class S, int kRows, class Run>
+void with_keep(const RowShape& shape, std::initializer_list<Matrix<const void*>> matrices,
+               Run run) {
+  with_team<S>(shape, matrices, [&]<class Team>() {
+    const int64_t units = shape.classes / (Team::kInPacks ? Pack<S>::kCount : 1);
+    const int64_t bytes = units * kRows * int64_t(sizeof(Pack<S>));
+    if (units <= Team::kThreads * TwoLooks<S, Team, Keep::kInRegisters, kRows>::kHeld)
+      return run.template operator()<Team, Keep::kInRegisters>(0);
+    if constexpr (Team::kInPacks) {
+      if (bytes <= std::min(kMostShared, shared_bytes_of_device()))
+        return run.template operator()<Team, Keep::kInShared>(int(bytes));
+    }
+    run.template operator()<Team, Keep::kNowhere>(0);
+  });
+}
+
+// run.template operator()<With, whether there is a softcap>()
+template <class Run>
+void with_weights(const StatisticsRows& job, bool all, Run run) {
+  const auto capped = [&]<bool kCapped>() {
+    if (job.weights.data != nullptr) return run.template operator()<With::kLogitWeights, kCapped>();
+    run.template operator()<With::kClassWeights, kCapped>();
+  };
+  if (job.softcap != 0) return capped.template operator()<true>();
+  if (all) return capped.template operator()<false>();
+  run.template operator()<With::kNothing, false>();
 }
 
 template <class S>
@@ -31,68 +80,92 @@ void queue_statistics(const StatisticsRows& job, const StatisticsResults& result
   using Sums = TeamSums<Compute<S>>;
   const bool all = job.expected || job.weights.data != nullptr || job.class_weights != nullptr;
   const int splits = row_splits(job.shape);
-  const auto run = [&]<bool kAll, bool kCapped>() {
-    with_team<S>(job.shape, job.logits.at.class_stride, [&]<int kThreads>() {
-      launch(&row_statistics<S, kAll, kCapped, kThreads>,
-             {blocks_for<kThreads>(job.shape.rows), splits}, kRowThreads, stream, job, results,
-             report, static_cast<Sums*>(partial));
+  const auto& weights = job.weights.data != nullptr ? job.weights : job.logits;
+  with_weights(job, all, [&]<With kWith, bool kCapped>() {
+    with_team<S>(job.shape, {job.logits, weights}, [&]<class Team>() {
+      launch(&row_statistics<S, kWith, kCapped, Team>, {Team::blocks(job.shape.rows), splits},
+             kRowThreads, stream, job, results, report, static_cast<Sums*>(partial));
     });
     if (splits > 1)
-      launch(&combine_statistics<S, kAll>, {(job.shape.rows + 63) / 64}, 64, stream, job, results,
-             report, static_cast<const Sums*>(partial), splits);
-  };
-  if (job.softcap != 0) return run.template operator()<true, true>();
-  all ? run.template operator()<true, false>() : run.template operator()<false, false>();
+      launch(&combine_statistics<S, kWith != With::kNothing>, {(job.shape.rows + 63) / 64}, 64,
+             stream, job, results, report, static_cast<const Sums*>(partial), splits);
+  });
 }
 
 template <class S>
 void queue_statistics_gradient(const StatisticsRows& job, const StatisticsGradient& gradient,
                                cudaStream_t stream) {
   const bool all = gradient.grad_weighted_sum != nullptr || gradient.grad_expected_logit != nullptr;
-  const auto run = [&]<bool kAll, bool kCapped>() {
-    with_team<S>(job.shape, job.logits.at.class_stride, [&]<int kThreads>() {
-      launch(&row_statistics_gradient<S, kAll, kCapped, kThreads>,
-             {blocks_for<kThreads>(job.shape.rows), row_splits(job.shape)}, kRowThreads, stream,
-             job, gradient);
+  const auto& weights = job.weights.data != nullptr ? job.weights : job.logits;
+  const Matrix<const void*> out = {gradient.out.data, gradient.out.at};
+  with_weights(job, all, [&]<With kWith, bool kCapped>() {
+    with_team<S>(job.shape, {job.logits, weights, out}, [&]<class Team>() {
+      launch(&row_statistics_gradient<S, kWith, kCapped, Team>,
+             {Team::blocks(job.shape.rows), row_splits(job.shape)}, kRowThreads, stream, job,
+             gradient);
     });
-  };
-  if (job.softcap != 0) return run.template operator()<true, true>();
-  all ? run.template operator()<true, false>() : run.template operator()<false, false>();
+  });
+}
+
+template <class S>
+void queue_cross_entropy(const CrossEntropyJob& job, void* partial, cudaStream_t stream) {
+  using Number = StatisticNumber<S>;
+  static_assert(kMostLossParts == kRowThreads && sizeof(LossSums) == 16);
+  constexpr int64_t kRowsOfBlock = 4096;
+  const LossesOf<S> of = {static_cast<const Number*>(job.log_sum),
+                          static_cast<const Number*>(job.target_logit), job.target, job.rows,
+                          job.ignore_index};
+  const CrossEntropyResults<S> results = {static_cast<S*>(job.loss),
+                                          static_cast<Number*>(job.share), job.mean};
+  if (job.of_rows)
+    return launch(&losses_of_rows<S>, {std::max<int64_t>((job.rows + 255) / 256, 1)}, 256, stream,
+                  of, results);
+  auto* const parts = static_cast<LossSums*>(partial);
+  const int64_t blocks =
+      std::clamp<int64_t>((job.rows + kRowsOfBlock - 1) / kRowsOfBlock, 1, kMostLossParts);
+  launch(&sum_losses<S>, {blocks}, kRowThreads, stream, of, results, parts);
+  if (blocks > 1)
+    launch(&sum_parts<S>, {1}, kRowThreads, stream, results, static_cast<const LossSums*>(parts),
+           int(blocks));
 }
 
 template <class F, class S>
 void queue_softmax(const RowShape& shape, Matrix<const void*> input, Matrix<void*> out,
                    cudaStream_t stream) {
-  with_team<S>(shape, input.at.class_stride, [&]<int kThreads>() {
-    launch(&softmax_rows<F, S, kThreads>, {blocks_for<kThreads>(shape.rows)}, kRowThreads, stream,
-           shape, input, out);
+  with_keep<S, 1>(shape, {input, {out.data, out.at}}, [&]<class Team, Keep kKeep>(int shared) {
+    launch(&softmax_rows<F, S, Team, kKeep>, {Team::blocks(shape.rows), 1, shared}, kRowThreads,
+           stream, shape, input, out);
   });
 }
 
 template <class F, class S>
 void queue_softmax_gradient(const RowShape& shape, Matrix<const void*> grad_output,
                             Matrix<const void*> result, Matrix<void*> out, cudaStream_t stream) {
-  with_team<S>(shape, grad_output.at.class_stride, [&]<int kThreads>() {
-    launch(&softmax_gradient_rows<F, S, kThreads>, {blocks_for<kThreads>(shape.rows)}, kRowThreads,
-           stream, shape, grad_output, result, out);
-  });
+  with_keep<S, 2>(
+      shape, {grad_output, result, {out.data, out.at}}, [&]<class Team, Keep kKeep>(int shared) {
+        launch(&softmax_gradient_rows<F, S, Team, kKeep>, {Team::blocks(shape.rows), 1, shared},
+               kRowThreads, stream, shape, grad_output, result, out);
+      });
 }
 
 template <class S>
 void fill(RowKernelTable& table, Number number) {
   const int n = int(number);
   table.statistics[n] = {&queue_statistics<S>, &queue_statistics_gradient<S>};
+  table.cross_entropy[n] = &queue_cross_entropy<S>;
   table.softmax[n] = {&queue_softmax<Softmax, S>, &queue_softmax_gradient<Softmax, S>};
   table.log_softmax[n] = {&queue_softmax<LogSoftmax, S>, &queue_softmax_gradient<LogSoftmax, S>};
 }
 
 }  // namespace
 
-// By the shape alone, not by the device: sums come out the same everywhere.
+// By the shape alone, not by the device: sums come out the same everywhere. Parts of 4096 classes
+// and more, until there are as many blocks as fill a large device.
 int row_splits(const RowShape& shape) {
-  constexpr int64_t kFewRows = 256, kLong = 16 * 1024, kBlocks = 512;
-  if (shape.rows > kFewRows || shape.classes < kLong || shape.inner > 1) return 1;
-  return int(std::clamp<int64_t>(kBlocks / shape.rows, 1, shape.classes / (kLong / 4)));
+  constexpr int64_t kPart = 4 * 1024, kBlocks = 1024;
+  if (shape.inner > 1 && shape.inner < shape.rows) return 1;
+  return int(std::clamp<int64_t>(kBlocks / std::max<int64_t>(shape.rows, 1), 1,
+                                 std::max<int64_t>(shape.classes / kPart, 1)));
 }
 
 int64_t partial_bytes(const RowShape& shape) {

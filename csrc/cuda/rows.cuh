@@ -1,11 +1,12 @@
-// The row sweep on CUDA: a team of threads for each row of classes, in packs of 16 bytes.
+// The row sweep on CUDA: a team of threads for each row of classes.
 #pragma once
 
-#include <cstring>
+#include <algorithm>
 
 #include "../losses/row_sums.h"
 #include "../row_job.h"
-#include "storage.cuh"
+#include "launch_kernel.cuh"
+#include "packs.cuh"
 
 namespace activations_ext::cuda {
 
@@ -22,6 +23,7 @@ struct Rows {
   __host__ __device__ Rows(Matrix<Pointer> matrix, const RowShape& shape)
       : data(static_cast<S*>(matrix.data)), at(matrix.at), inner(shape.inner) {}
   __device__ S* row(int64_t r) const {
+    if (r < inner) return data + r * at.inner_stride;  // as in most matrices: no division
     return data + r / inner * at.outer_stride + r % inner * at.inner_stride;
   }
 };
@@ -33,10 +35,28 @@ struct One {
   S numbers[1];
 };
 
-template <int kThreads>
+// How a team goes through its row.
+enum class By {
+  kPacks,    // all matrices have neighbouring classes, and rows that stand alike in packs
+  kNumbers,  // whatever there is
+  kColumns   // likewise, where a row's classes are apart and rows are neighbours
+};
+
+// The threads of a row are neighbours or, by columns, in different warps: the threads of a warp
+// have neighbouring rows, so that memory is read in its order.
+template <int kThreadsOfTeam, By kBy = By::kNumbers>
 struct Team {
+  static constexpr int kThreads = kThreadsOfTeam;
+  static constexpr bool kInPacks = kBy == By::kPacks, kApart = kBy == By::kColumns;
   static constexpr int kTeams = kRowThreads / kThreads;  // of a block
-  static __device__ int rank() { return int(threadIdx.x) % kThreads; }
+  static_assert(kThreads <= 32 || kThreads == kRowThreads, "one team a block");
+  static_assert(!kApart || kTeams == 32);
+
+  static __device__ int rank() { return int(threadIdx.x) / (kApart ? 32 : 1) % kThreads; }
+
+  static int64_t blocks(int64_t rows) {
+    return std::min<int64_t>((rows + kTeams - 1) / kTeams, 1 << 20);
+  }
 
   // work(row, there) for the rows of this team. All threads of a block go the same number of
   // rounds, because they wait for each other; where there is no row left, `there` is false and the
@@ -45,7 +65,7 @@ struct Team {
   static __device__ void for_each_row(int64_t rows, Work work) {
     for (int64_t first = int64_t(blockIdx.x) * kTeams; first < rows;
          first += int64_t(gridDim.x) * kTeams) {
-      const int64_t row = first + threadIdx.x / kThreads;
+      const int64_t row = first + (kApart ? threadIdx.x % 32 : threadIdx.x / kThreads);
       work(row < rows ? row : rows - 1, row < rows);
     }
   }
@@ -54,75 +74,202 @@ struct Team {
   // it. `combine` is commutative.
   template <class T, class Combine>
   static __device__ T combined(T mine, Combine combine) {
+    if constexpr (kApart) return over_warps<32>(mine, threadIdx.x % 32, combine);
     constexpr int kInWarp = kThreads < 32 ? kThreads : 32;
+#pragma unroll
     for (int distance = kInWarp / 2; distance > 0; distance /= 2)
       mine = combine(mine, shuffled(mine, distance));
-    if constexpr (kThreads > 32) {
-      constexpr int kWarps = kThreads / 32;
-      static_assert(kWarps == kRowThreads / 32, "one team a block");
-      alignas(16) __shared__ char bytes[kWarps * sizeof(T)];
-      T* const of_warp = reinterpret_cast<T*>(bytes);
-      if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = mine;
-      __syncthreads();
-      mine = of_warp[0];
-      for (int warp = 1; warp < kWarps; ++warp) mine = combine(mine, of_warp[warp]);
-      __syncthreads();  // before anyone writes the next
-    }
+    if constexpr (kThreads > 32) return over_warps<1>(mine, 0, combine);
     return mine;
   }
 
-  // visit(i, numbers) for the classes [begin, end) of a row: each thread some packs, and what
-  // stands before and behind them one by one.
-  template <class S, class Visit>
-  static __device__ void for_each_pack(const S* row, int64_t stride, int64_t begin, int64_t end,
-                                       Visit visit) {
-    if (stride != 1) {
-      for (int64_t i = begin + rank(); i < end; i += kThreads) visit(i, One<S>{{row[i * stride]}});
-      return;
-    }
-    const int64_t head = before_aligned(row + begin), count = end - begin;
-    const int64_t first = begin + (head < count ? head : count);
-    const int64_t packs = (end - first) / Pack<S>::kCount;
-    for (int64_t i = begin + rank(); i < first; i += kThreads) visit(i, One<S>{{row[i]}});
-    const auto* const from = reinterpret_cast<const Pack<S>*>(row + first);
-#pragma unroll 4
-    for (int64_t i = rank(); i < packs; i += kThreads) visit(first + i * Pack<S>::kCount, from[i]);
-    for (int64_t i = first + packs * Pack<S>::kCount + rank(); i < end; i += kThreads)
-      visit(i, One<S>{{row[i]}});
+ private:
+  // Each warp writes kColumns values, of which every thread combines those of `column`.
+  template <int kColumns, class T, class Combine>
+  static __device__ T over_warps(T mine, int column, Combine combine) {
+    constexpr int kWarps = kRowThreads / 32;
+    alignas(16) __shared__ char bytes[kWarps * kColumns * sizeof(T)];
+    T* const of_warps = reinterpret_cast<T*>(bytes);
+    if (int(threadIdx.x) % 32 < kColumns)
+      of_warps[threadIdx.x / 32 * kColumns + threadIdx.x % 32] = mine;
+    __syncthreads();
+    mine = of_warps[column];
+    for (int warp = 1; warp < kWarps; ++warp)
+      mine = combine(mine, of_warps[warp * kColumns + column]);
+    __syncthreads();  // before anyone writes the next
+    return mine;
   }
 
- private:
   template <class T>
   static __device__ T shuffled(T value, int distance) {
     constexpr int kWords = sizeof(T) / sizeof(unsigned);
     unsigned words[kWords];
     std::memcpy(words, &value, sizeof(T));
+#pragma unroll
     for (int i = 0; i < kWords; ++i) words[i] = __shfl_xor_sync(~0u, words[i], distance);
     std::memcpy(&value, words, sizeof(T));
     return value;
   }
 };
 
-// Writes a row as for_each_pack reads another one: in packs where both stand alike in them.
-template <class S>
-struct RowWriter {
-  S* row;
+// Classes [begin, end) of a row, as a team goes through them: packs, and before the first and
+// behind the last of them some numbers one by one; numbers only where the classes are apart or few.
+template <class S, class Team>
+struct Span {
+  static constexpr int kCount = Team::kInPacks ? Pack<S>::kCount : 1;
+  using Unit = std::conditional_t<Team::kInPacks, Pack<S>, One<S>>;
+
+  int64_t begin, first, end;  // packs from `first` on
+  int packs;                  // or numbers
+
+  __device__ Span(const S* row, int64_t begin, int64_t end) : begin(begin), first(begin), end(end) {
+    if constexpr (Team::kInPacks) {
+      const int64_t head = before_aligned(row + begin);
+      first += head < end - begin ? head : end - begin;
+    }
+    packs = int((end - first) / kCount);
+  }
+  // The class at which this thread's k-th unit starts, if there is one.
+  __device__ bool has(int k) const { return Team::rank() + k * Team::kThreads < packs; }
+  __device__ int64_t place(int k) const {
+    return first + int64_t(Team::rank() + k * Team::kThreads) * kCount;
+  }
+  // The same for a number before the packs (side 0) and behind them (side 1).
+  __device__ bool has_edge(int side) const {
+    return Team::kInPacks && edge(side) < (side == 0 ? first : end);
+  }
+  __device__ int64_t edge(int side) const {
+    return (side == 0 ? begin : first + int64_t(packs) * kCount) + Team::rank();
+  }
+};
+
+// A row that is read and written in the units of a span, which is another row's where several are
+// read at once.
+template <class S, class Team>
+struct Row {
+  S* data;
   int64_t stride;
-  bool in_packs;
 
-  __device__ RowWriter(S* to, int64_t stride, const S* read)
-      : row(to),
-        stride(stride),
-        in_packs(stride == 1 && before_aligned(to) == before_aligned(read)) {}
+  __device__ auto one(int64_t i) const {
+    return One<std::remove_const_t<S>>{{data[Team::kInPacks ? i : i * stride]}};
+  }
+  __device__ auto unit(int64_t i) const {
+    if constexpr (Team::kInPacks) return load_pack(data + i);
+    if constexpr (!Team::kInPacks) return one(i);
+  }
+  template <class Unit>
+  __device__ void write(int64_t i, const Unit& unit) const {
+    if constexpr (Unit::kCount > 1)
+      store_pack(data + i, unit);
+    else
+      data[Team::kInPacks ? i : i * stride] = unit.numbers[0];
+  }
+};
 
-  template <class Numbers>
-  __device__ void write(int64_t i, const Numbers& numbers) const {
-    if (Numbers::kCount > 1 && in_packs) {
-      *reinterpret_cast<Numbers*>(row + i) = numbers;
+// What a thread has of one or several rows at the same classes.
+template <class OneOrPack, int kRows>
+struct Units {
+  static constexpr int kCount = OneOrPack::kCount;
+  OneOrPack row[kRows];
+};
+
+// Rows that are read together, in the units of a span of the first.
+template <class S, class Team, int kRows>
+struct RowsOf {
+  Row<const S, Team> row[kRows];
+
+  __device__ auto edge(int64_t i) const {
+    Units<One<S>, kRows> units;
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) units.row[r] = row[r].one(i);
+    return units;
+  }
+  __device__ auto units(int64_t i) const {
+    Units<typename Span<S, Team>::Unit, kRows> units;
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) units.row[r] = row[r].unit(i);
+    return units;
+  }
+};
+
+// visit(class, units) for everything that this thread has of a span. Several units are loaded
+// before the first of them is visited.
+template <class S, class Team, int kRows, class Visit>
+__device__ void sweep(const Span<S, Team>& span, const RowsOf<S, Team, kRows>& rows, Visit visit) {
+  constexpr int kAhead = Team::kInPacks ? 4 : 8;
+#pragma unroll
+  for (int side = 0; side < 2; ++side)
+    if (span.has_edge(side)) visit(span.edge(side), rows.edge(span.edge(side)));
+#pragma unroll 1
+  for (int k = 0; span.has(k); k += kAhead) {
+    decltype(rows.units(0)) loaded[kAhead];
+#pragma unroll
+    for (int ahead = 0; ahead < kAhead; ++ahead)
+      if (span.has(k + ahead)) loaded[ahead] = rows.units(span.place(k + ahead));
+#pragma unroll
+    for (int ahead = 0; ahead < kAhead; ++ahead)
+      if (span.has(k + ahead)) visit(span.place(k + ahead), loaded[ahead]);
+  }
+}
+
+// Where rows stay between two looks at them.
+enum class Keep { kInRegisters, kInShared, kNowhere };
+
+template <class S, class Team, Keep kKeep, int kRows>
+class TwoLooks {
+ public:
+  static constexpr int kHeld = Team::kInPacks ? 4 : 16;  // units of a thread, in registers
+
+  __device__ TwoLooks(const Span<S, Team>& span, const RowsOf<S, Team, kRows>& rows)
+      : span_(span), rows_(rows) {}
+
+  template <class Visit>
+  __device__ void first(Visit visit) {
+    if constexpr (kKeep == Keep::kInRegisters) {
+#pragma unroll
+      for (int side = 0; side < 2; ++side)
+        if (span_.has_edge(side)) edges_[side] = rows_.edge(span_.edge(side));
+#pragma unroll
+      for (int k = 0; k < kHeld; ++k)
+        if (span_.has(k)) held_[k] = rows_.units(span_.place(k));
+      second(visit);
     } else {
-      for (int k = 0; k < Numbers::kCount; ++k) row[(i + k) * stride] = numbers.numbers[k];
+      sweep(span_, rows_, [&](int64_t i, const auto& units) {
+        if constexpr (kKeep == Keep::kInShared && units.kCount > 1) *shared(i) = units;
+        visit(i, units);
+      });
     }
   }
+  template <class Visit>
+  __device__ void second(Visit visit) const {
+    if constexpr (kKeep == Keep::kInRegisters) {
+#pragma unroll
+      for (int side = 0; side < 2; ++side)
+        if (span_.has_edge(side)) visit(span_.edge(side), edges_[side]);
+#pragma unroll
+      for (int k = 0; k < kHeld; ++k)
+        if (span_.has(k)) visit(span_.place(k), held_[k]);
+    } else if constexpr (kKeep == Keep::kInShared) {
+#pragma unroll
+      for (int side = 0; side < 2; ++side)
+        if (span_.has_edge(side)) visit(span_.edge(side), rows_.edge(span_.edge(side)));
+      for (int k = 0; span_.has(k); ++k) visit(span_.place(k), *shared(span_.place(k)));
+    } else {
+      sweep(span_, rows_, visit);
+    }
+  }
+
+ private:
+  using Loaded = Units<typename Span<S, Team>::Unit, kRows>;
+  // Each thread reads only what it has written: nobody has to wait.
+  __device__ Loaded* shared(int64_t i) const {
+    return reinterpret_cast<Loaded*>(dynamic_shared()) + int(i - span_.first) / Loaded::kCount;
+  }
+
+  Span<S, Team> span_;
+  RowsOf<S, Team, kRows> rows_;
+  Loaded held_[kKeep == Keep::kInRegisters ? kHeld : 1];
+  Units<One<S>, kRows> edges_[2];
 };
 
 // RowSums of some of a row's logits, and whether one of them is NaN.
@@ -175,24 +322,11 @@ struct TeamSums {
   }
 };
 
-// The sums of classes [begin, end) of a row over all threads of the team. `map` makes f of a logit,
-// weight(i) is the weight of class i.
-template <int kThreads, bool kAll, class S, class Map, class Weight>
-__device__ TeamSums<Compute<S>> team_sums(const S* row, int64_t stride, int64_t begin, int64_t end,
-                                          Map map, Weight weight) {
-  using T = Compute<S>;
-  TeamSums<T> mine;
-  Team<kThreads>::for_each_pack(row, stride, begin, end, [&](int64_t i, const auto& numbers) {
-    constexpr int kCount = std::remove_cvref_t<decltype(numbers)>::kCount;
-    T f[kCount], weights[kCount];
-    for (int k = 0; k < kCount; ++k) {
-      f[k] = map(widened(numbers.numbers[k]));
-      weights[k] = kAll ? weight(i + k) : T(0.0);
-    }
-    mine.template add<kAll>(f, weights);
-  });
-  return Team<kThreads>::combined(
-      mine, [](auto a, auto b) { return TeamSums<T>::template of_both<kAll>(a, b); });
+// Over all threads of the team.
+template <class Team, bool kAll, class T>
+__device__ TeamSums<T> combined(const TeamSums<T>& mine) {
+  return Team::combined(mine,
+                        [](auto a, auto b) { return TeamSums<T>::template of_both<kAll>(a, b); });
 }
 
 }  // namespace activations_ext::cuda

@@ -41,24 +41,43 @@ struct Target {
   }
 };
 
-// kAll: with weights or the expected logit.
-template <class S>
-struct WeightOf {
-  const StatisticNumber<S>* of_class;
-  const S* of_logit;  // of the row
-  int64_t stride;
+// What the statistics of a row are made of besides the logits.
+enum class With {
+  kNothing,       // only the largest logit and the sum
+  kClassWeights,  // the expected logit as well, and perhaps a weight for each class
+  kLogitWeights   // a weight for each logit, in the same units as the logits
+};
 
-  __device__ WeightOf(const StatisticsRows& job, int64_t row)
-      : of_class(static_cast<const StatisticNumber<S>*>(job.class_weights)),
-        of_logit(nullptr),
-        stride(job.weights.at.class_stride) {
-    if (job.weights.data != nullptr) of_logit = Rows<const S>(job.weights, job.shape).row(row);
-  }
-  __device__ Compute<S> operator()(int64_t i) const {
-    if (of_logit != nullptr) return widened(of_logit[i * stride]);
+template <class S>
+struct ClassWeights {
+  const StatisticNumber<S>* of_class;
+
+  explicit __device__ ClassWeights(const StatisticsRows& job)
+      : of_class(static_cast<const StatisticNumber<S>*>(job.class_weights)) {}
+  __device__ Compute<S> operator[](int64_t i) const {
     return of_class != nullptr ? Compute<S>(of_class[i]) : Compute<S>(0.0);
   }
 };
+
+// Row `row` of the logits and, if there are any, of their weights.
+template <class S, class Team, With kWith>
+__device__ auto rows_with_weights(const StatisticsRows& job, int64_t row) {
+  const Rows<const S> logits(job.logits, job.shape);
+  const Row<const S, Team> x = {logits.row(row), logits.at.class_stride};
+  if constexpr (kWith != With::kLogitWeights) return RowsOf<S, Team, 1>{{x}};
+  const Rows<const S> weights(job.weights, job.shape);
+  if constexpr (kWith == With::kLogitWeights)
+    return RowsOf<S, Team, 2>{{x, {weights.row(row), weights.at.class_stride}}};
+}
+
+// The weight of a unit's k-th number, which is of class i + k.
+template <With kWith, class S, class Units>
+__device__ Compute<S> weight_of(const Units& units, const ClassWeights<S>& weights, int64_t i,
+                                int k) {
+  if constexpr (kWith == With::kNothing) return Compute<S>(0.0);
+  if constexpr (kWith == With::kClassWeights) return weights[i + k];
+  if constexpr (kWith == With::kLogitWeights) return widened(units.row[1].numbers[k]);
+}
 
 // The last step of a row.
 template <class S>
@@ -106,18 +125,30 @@ struct Part {
 
 // To be launched with kRowThreads and a second dimension of `splits` blocks. Where that is more
 // than 1 the sums of a part go to partial[row][split].
-template <class S, bool kAll, bool kCapped, int kThreads>
+template <class S, With kWith, bool kCapped, class Team>
 __global__ void row_statistics(StatisticsRows job, StatisticsResults results, int64_t* report,
                                TeamSums<Compute<S>>* partial) {
   using T = Compute<S>;
-  const Rows<const S> logits(job.logits, job.shape);
+  constexpr bool kAll = kWith != With::kNothing;
   const Softcap softcap = {job.softcap};
+  const ClassWeights<S> class_weights(job);
   const Part part(job.shape.classes, int(gridDim.y), int(blockIdx.y));
-  Team<kThreads>::for_each_row(job.shape.rows, [&](int64_t row, bool there) {
-    const auto total = team_sums<kThreads, kAll>(
-        logits.row(row), logits.at.class_stride, part.begin, part.end,
-        [&](T x) { return kCapped ? softcap.value(x) : x; }, WeightOf<S>(job, row));
-    if (!there || Team<kThreads>::rank() != 0) return;
+  Team::for_each_row(job.shape.rows, [&](int64_t row, bool there) {
+    const auto rows = rows_with_weights<S, Team, kWith>(job, row);
+    TeamSums<T> mine;
+    const Span<S, Team> span(rows.row[0].data, part.begin, part.end);
+    sweep(span, rows, [&](int64_t i, const auto& units) {
+      T f[units.kCount], weights[units.kCount];
+#pragma unroll
+      for (int k = 0; k < units.kCount; ++k) {
+        const T x = widened(units.row[0].numbers[k]);
+        f[k] = kCapped ? softcap.value(x) : x;
+        weights[k] = weight_of<kWith, S>(units, class_weights, i, k);
+      }
+      mine.template add<kAll>(f, weights);
+    });
+    const auto total = combined<Team, kAll>(mine);
+    if (!there || Team::rank() != 0) return;
     if (gridDim.y > 1) {
       partial[row * gridDim.y + blockIdx.y] = total;
     } else {
@@ -139,45 +170,53 @@ __global__ void combine_statistics(StatisticsRows job, StatisticsResults results
 }
 
 // To be launched like row_statistics.
-template <class S, bool kAll, bool kCapped, int kThreads>
+template <class S, With kWith, bool kCapped, class Team>
 __global__ void row_statistics_gradient(StatisticsRows job, StatisticsGradient gradient) {
   using T = Compute<S>;
-  const Rows<const S> logits(job.logits, job.shape);
+  constexpr bool kAll = kWith != With::kNothing;
   const Rows<S> out(gradient.out, job.shape);
   const Softcap softcap = {job.softcap};
+  const ClassWeights<S> class_weights(job);
   const Part part(job.shape.classes, int(gridDim.y), int(blockIdx.y));
-  Team<kThreads>::for_each_row(job.shape.rows, [&](int64_t row, bool there) {
+  Team::for_each_row(job.shape.rows, [&](int64_t row, bool there) {
     if (!there) return;  // nobody waits for anybody here
     const auto read = [&](const void* numbers) {
       return numbers == nullptr ? T(0.0) : T(static_cast<const StatisticNumber<S>*>(numbers)[row]);
     };
     const Target target(job, row);
-    const WeightOf<S> weight(job, row);
     const T m = read(gradient.maximum);
-    const T grad_target =
-        target.kind == TargetKind::kClass ? read(gradient.grad_target_logit) : T(0.0);
-    const RowStatisticsGradient<T> of_row = {
+    T grad_target = target.kind == TargetKind::kClass ? read(gradient.grad_target_logit) : T(0.0);
+    RowStatisticsGradient<T> of_row = {
         read(gradient.log_sum), read(gradient.expected_logit), read(gradient.grad_log_sum),
         read(gradient.grad_weighted_sum), read(gradient.grad_expected_logit)};
+    if (gradient.of_loss != nullptr && target.kind == TargetKind::kClass) {
+      const T of_loss = widened(static_cast<const S*>(gradient.of_loss)[row * gradient.step]);
+      of_row.grad_log_sum = T(*static_cast<const StatisticNumber<S>*>(gradient.share)) * of_loss;
+      grad_target = -of_row.grad_log_sum;
+    }
     // Nothing that a row without a gradient holds, NaN and infinities included, may reach it.
     const bool unused =
         target.kind == TargetKind::kWrong ||
         (grad_target == T(0.0) && of_row.grad_log_sum == T(0.0) &&
          of_row.grad_weighted_sum == T(0.0) && of_row.grad_expected_logit == T(0.0));
-    const S* const from = logits.row(row);
-    const RowWriter<S> writer(out.row(row), out.at.class_stride, from);
-    Team<kThreads>::for_each_pack(
-        from, logits.at.class_stride, part.begin, part.end, [&](int64_t i, auto numbers) {
-          for (int k = 0; k < numbers.kCount; ++k) {
-            const T x = widened(numbers.numbers[k]), f = kCapped ? softcap.value(x) : x;
-            T result = of_row.template at<kAll>(f - m, kAll ? weight(i + k) : T(0.0));
-            // In full precision, before it is rounded.
-            if (i + k == target.index) result = result + grad_target;
-            if constexpr (kCapped) result = result * softcap.slope(f);
-            numbers.numbers[k] = rounded<S>(unused ? T(0.0) : result);
-          }
-          writer.write(i, numbers);
-        });
+    const auto rows = rows_with_weights<S, Team, kWith>(job, row);
+    const Row<S, Team> to = {out.row(row), out.at.class_stride};
+    const Span<S, Team> span(rows.row[0].data, part.begin, part.end);
+    sweep(span, rows, [&](int64_t i, auto units) {
+      auto& numbers = units.row[0].numbers;
+      const int64_t ahead = target.index - i;
+      const int target_at = ahead >= 0 && ahead < units.kCount ? int(ahead) : -1;
+#pragma unroll
+      for (int k = 0; k < units.kCount; ++k) {
+        const T x = widened(numbers[k]), f = kCapped ? softcap.value(x) : x;
+        T result = of_row.template at<kAll>(f - m, weight_of<kWith, S>(units, class_weights, i, k));
+        // In full precision, before it is rounded.
+        if (k == target_at) result = result + grad_target;
+        if constexpr (kCapped) result = result * softcap.slope(f);
+        numbers[k] = rounded<S>(unused ? T(0.0) : result);
+      }
+      to.write(i, units.row[0]);
+    });
   });
 }
 

@@ -373,6 +373,11 @@ Tensor row_statistics_gradient(const MaybeTensor& grad_log_sum,
       overwrite);
 }
 
+void check_saved_rows(const Tensor& logits, int64_t dim, const Tensor& target,
+                      const Tensor& maximum, const Tensor& log_sum) {
+  check_gradient({}, logits, dim, target, {}, maximum, log_sum);
+}
+
 Statistics row_statistics_by_formula(const Tensor& logits, int64_t dim, const MaybeTensor& target,
                                      const MaybeTensor& weight, int64_t ignore_index,
                                      double softcap) {

@@ -37,4 +37,8 @@ at::Tensor row_statistics_gradient(const std::optional<at::Tensor>& grad_log_sum
                                    const at::Tensor& log_sum,
                                    const std::optional<at::Tensor>& expected_logit, bool overwrite);
 
+// What the operators above check of saved tensors, for those who go to the kernels themselves.
+void check_saved_rows(const at::Tensor& logits, int64_t dim, const at::Tensor& target,
+                      const at::Tensor& maximum, const at::Tensor& log_sum);
+
 }  // namespace activations_ext
