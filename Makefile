@@ -7,7 +7,8 @@
 # make wheel  a wheel for this Python that knows several versions of torch, and the sdist, into dist/
 # make wheel-check  install that wheel beside each of them, without a compiler, and test it
 # make cuda-build  compile, link and import the CUDA part with PyPI's torch; needs nvcc, but no GPU
-# make cuda-check  all that a GPU can say: tests, compute-sanitizer, benchmark (takes PYTHON's torch)
+# make cuda-check  all that a GPU can say (takes PYTHON's torch), or in three steps of eight minutes:
+#   cuda-check-build, cuda-check-test (with compute-sanitizer) and cuda-check-bench
 # make lint   ruff, mypy and clang-format
 # make clean  remove what was built; make distclean: the virtual environment as well
 #
@@ -27,7 +28,8 @@ BIN := $(VENV)/bin
 SOURCES := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cuh' -o -name '*.cu')
 CXX_OR_DEFAULT := $(if $(filter default undefined,$(origin CXX)),c++,$(CXX))
 
-.PHONY: demo language-model figures test fuzz bench wheel wheel-check cuda-build cuda-check lint tools \
+.PHONY: demo language-model figures test fuzz bench wheel wheel-check cuda-build cuda-check \
+    cuda-check-build cuda-check-test cuda-check-bench lint tools \
     build clean distclean
 
 demo: build
@@ -99,10 +101,15 @@ cuda-build:
 	cd tests && ../$(CUDA_VENV)/bin/python -m pytest -c /dev/null --rootdir . -p no:cacheprovider test_cuda.py
 	cd tests && ../$(CUDA_VENV)/bin/python -c 'import activations_ext._C as c; assert c.devices() == ["cpu", "cuda"]'
 
-# Everything is done, whatever fails before; results/cuda/ holds what came out.
-cuda-check:
+# Each takes eight minutes at most. Results are in benchmarks/results/cuda/.
+cuda-check: cuda-check-build
+	$(MAKE) --keep-going cuda-check-test cuda-check-bench
+cuda-check-build:
 	TORCH_CUDA_ARCH_LIST="$${TORCH_CUDA_ARCH_LIST:-native}" $(PYTHON) setup.py -q build_ext --inplace
-	$(PYTHON) -m benchmarks.cuda_check
+cuda-check-test:
+	$(PYTHON) -m benchmarks.cuda_check test
+cuda-check-bench:
+	$(PYTHON) -m benchmarks.cuda_check bench
 
 # mypy wants the environment's torch; the extension itself need not be built.
 lint: tools

@@ -1,9 +1,10 @@
-"""Times the activations on a GPU against torch's and a copy of the same bytes.
+"""Times everything on a GPU against torch, the peers that are installed, and a copy of the bytes.
 
-    python -m benchmarks.cuda [--size 64M] [--out DIR] [--device cuda]
+    python -m benchmarks.cuda [--seconds 420] [--groups rows,losses] [--out DIR] [--device cuda]
 
-Writes cuda.json, with the card, the driver and torch, and cuda.png. `--device cpu` tries the
-program itself where there is no GPU.
+Writes cuda.json, after every line, with the card, the driver and torch; and cuda.png. What a GPU's
+half hour must answer comes first: losses, the linear loss, rows, small calls, then each activation,
+until the time is up. `--device cpu` tries the program itself where there is no GPU.
 """
 
 from __future__ import annotations
@@ -12,87 +13,283 @@ import argparse
 import json
 import statistics
 import subprocess
-from collections.abc import Mapping
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import torch
-from rich.progress import track
+from torch import Tensor
 
-from benchmarks.speed import ROOT, SUBJECTS, Problem, Subject, bytes_moved, parse_size
+from activations_ext import functional as F
+from benchmarks.speed import ROOT, SUBJECTS, Problem, bytes_moved, parse_size
 from benchmarks.targets import BACKWARD, FORWARD
 from benchmarks.timing import Contender, copy_contender
 
+AT_ONCE = 20
+"""Runs that are queued behind a busy GPU and timed together: none waits for Python."""
+# A default device is a mode that looks at every call: tensors are made under it, and timed without.
 SMALL = 4096
 """Elements of a tensor whose time is the call's."""
-TARGET = 0.92
-"""Of the rate of a copy, from 64 M elements on."""
+Row = dict[str, Any]
 
 
-def rounds(contenders: Mapping[str, Contender], device: str, count: int) -> dict[str, float]:
-    """The median time of one run in seconds, measured on the device, all in turn."""
+@dataclass(frozen=True)
+class Setup:
+    device: str
+    rounds: int
+    scale: int
+    """By which shapes are divided, to try the program on a CPU."""
+
+    def size(self, count: int) -> int:
+        return max(count // self.scale, 4)
+
+
+def seconds_of(contenders: Mapping[str, Contender], setup: Setup) -> dict[str, float]:
+    """The median time of one run, on the device, all in turn. One that fails has none."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
-    for turn in range(count + 3):
+    failed: set[str] = set()
+    for turn in range(setup.rounds + 2):
         for name, contender in contenders.items():
-            seconds = _on_gpu(contender) if device == "cuda" else contender.turn(1)
-            if turn >= 3:  # warm
-                times[name].append(seconds)
-    return {name: statistics.median(each) for name, each in times.items()}
+            if name in failed:
+                continue
+            try:
+                once = _on_gpu(contender) if setup.device == "cuda" else contender.turn(1)
+            except Exception as error:  # a peer's, which is no reason to stop
+                print(f"  {name}: {type(error).__name__}: {error}", file=sys.stderr)
+                failed.add(name)
+                continue
+            if turn >= 2:  # warm
+                times[name].append(once)
+    return {name: statistics.median(each) for name, each in times.items() if each}
 
 
 def _on_gpu(contender: Contender) -> float:
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda._sleep(2_000_000)  # about a millisecond, in which the runs are queued
     start.record()
-    contender.run()
+    for _ in range(AT_ONCE):
+        contender.run()
     end.record()
     end.synchronize()
-    return float(start.elapsed_time(end)) / 1e3
+    return float(start.elapsed_time(end)) / 1e3 / AT_ONCE
 
 
-def calls(contenders: Mapping[str, Contender], device: str, count: int = 1000) -> dict[str, float]:
-    """Calls a second, the GPU's end awaited only once."""
+def calls_a_second(contenders: Mapping[str, Contender], setup: Setup) -> dict[str, float]:
+    """Of Python's, the GPU's end awaited only once."""
+    count = 300 if setup.device == "cuda" else 20
+    wait = torch.cuda.synchronize if setup.device == "cuda" else lambda: None
     rates: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(7):
+    for _ in range(setup.rounds):
         for name, contender in contenders.items():
             contender.run()
-            if device == "cuda":
-                torch.cuda.synchronize()
+            wait()
             start = perf_counter()
             for _ in range(count):
                 contender.run()
-            if device == "cuda":
-                torch.cuda.synchronize()
+            wait()
             rates[name].append(count / (perf_counter() - start))
     return {name: statistics.median(each) for name, each in rates.items()}
 
 
-@torch.no_grad()
-def measure(
-    subject: Subject, mode: str, size: int, dtype: torch.dtype, device: str
-) -> dict[str, Any]:
-    moved = bytes_moved(mode, size, dtype.itemsize)
-    with torch.device(device):  # not while the clock runs: it costs some microseconds a call
-        large, small = (Problem(subject, count, dtype) for count in (size, SMALL))
-        contenders = {
-            "ours": large.contender(subject.ours, mode),
-            "torch": large.contender(subject.torchs, mode),
-            "copy": copy_contender(moved),
-        }
-        callers = {
-            "ours": small.contender(subject.ours, mode),
-            "torch": small.contender(subject.torchs, mode),
-        }
-    times = rounds(contenders, device, 15)
-    rates = calls(callers, device, 1000 if device == "cuda" else 20)
+def row(group: str, name: str, dtype: torch.dtype, shape: object, seconds: dict[str, float]) -> Row:
     return {
-        "activation": subject.name,
-        "pass": mode,
+        "group": group,
+        "name": name,
         "dtype": str(dtype).removeprefix("torch."),
-        "size": size,
-        "seconds": times,
-        "of_copy": times["copy"] / times["ours"],
-        "calls_a_second": rates,
+        "shape": shape,
+        "seconds": seconds,
+        "times_faster_than": {
+            other: seconds[other] / seconds["ours"]
+            for other in seconds
+            if other != "ours" and "ours" in seconds
+        },
+    }
+
+
+# --- losses -------------------------------------------------------------------------------------
+
+LOSSES = ((4096, 32_000), (8192, 128_256), (512, 50_257), (65_536, 10))
+
+
+def peers_of_cross_entropy() -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+    """Those that are installed."""
+    found: dict[str, Callable[[Tensor, Tensor], Tensor]] = {}
+    try:
+        from liger_kernel.transformers.functional import liger_cross_entropy
+
+        found["liger-kernel"] = liger_cross_entropy
+    except Exception as missing:
+        print(f"  no liger-kernel: {missing}", file=sys.stderr)
+    try:
+        from quack.cross_entropy import cross_entropy
+
+        found["quack"] = lambda logits, target: cross_entropy(logits, target).mean()
+    except Exception as missing:
+        print(f"  no quack-kernels: {missing}", file=sys.stderr)
+    return found
+
+
+def forward_and_backward(
+    function: Callable[[Tensor, Tensor], Tensor], logits: Tensor, target: Tensor
+) -> Contender:
+    leaf = logits.detach().clone().requires_grad_()
+
+    def run() -> None:
+        leaf.grad = None
+        function(leaf, target).backward()
+
+    return Contender(run)
+
+
+def losses(setup: Setup) -> Iterator[Row]:
+    compiled = torch.compile(torch.nn.functional.cross_entropy)
+    functions = {
+        "ours": F.cross_entropy,
+        "torch": torch.nn.functional.cross_entropy,
+        "torch.compile": compiled,
+        **peers_of_cross_entropy(),
+    }
+    for count, classes in LOSSES:
+        for dtype in (torch.bfloat16, torch.float32):
+            shape = (setup.size(count), setup.size(classes))
+            with torch.device(setup.device):
+                logits = torch.randn(shape, dtype=dtype)
+                target = torch.randint(shape[1], shape[:1])
+                contenders = {
+                    name: forward_and_backward(function, logits, target)
+                    for name, function in functions.items()
+                }
+                # Forward reads the logits; backward reads and writes.
+                contenders["copy"] = copy_contender(3 * logits.numel() * dtype.itemsize)
+            yield row("losses", "cross_entropy", dtype, shape, seconds_of(contenders, setup))
+            del logits, contenders
+
+
+def linear(setup: Setup) -> Iterator[Row]:
+    """Beside its three matrix products."""
+    dtype = torch.bfloat16
+    count, features, classes = (setup.size(n) for n in (8192, 4096, 128_256))
+    part = min(count, 1024)
+    with torch.device(setup.device):
+        hidden = torch.randn(count, features, dtype=dtype, requires_grad=True)
+        weight = (torch.randn(classes, features, dtype=dtype) / features**0.5).requires_grad_()
+        target = torch.randint(classes, (count,))
+        logits = torch.empty(part, classes, dtype=dtype)
+
+    def ours() -> None:
+        hidden.grad = weight.grad = None
+        F.linear_cross_entropy(hidden, weight, target).backward()
+
+    @torch.no_grad()
+    def products() -> None:
+        for start in range(0, count, part):
+            rows = hidden[start : start + part]
+            torch.mm(rows, weight.t(), out=logits[: len(rows)])
+            torch.mm(logits[: len(rows)], weight)
+            torch.mm(logits[: len(rows)].t(), rows)
+
+    contenders = {"ours": Contender(ours), "three products": Contender(products)}
+    seconds = seconds_of(contenders, Setup(setup.device, max(setup.rounds // 2, 1), setup.scale))
+    yield row("linear", "linear_cross_entropy", dtype, (count, features, classes), seconds)
+
+
+# --- rows and activations -----------------------------------------------------------------------
+
+ROWS = ((4096, 32_000), (8192, 128_256), (65_536, 1000), (1_000_000, 10))
+
+
+def rows(setup: Setup) -> Iterator[Row]:
+    for count, classes in ROWS:
+        for dtype in (torch.bfloat16, torch.float32):
+            for name in ("softmax", "log_softmax"):
+                shape = (setup.size(count), setup.size(classes) if classes > 1000 else classes)
+                with torch.device(setup.device):
+                    x = torch.randn(shape, dtype=dtype)
+                    grad = torch.randn(shape, dtype=dtype)
+                moved = x.numel() * dtype.itemsize
+                for mode in (FORWARD, BACKWARD):
+                    contenders = {
+                        who: pass_of(getattr(functions, name), x, grad, mode)
+                        for who, functions in (("ours", F), ("torch", torch.nn.functional))
+                    }
+                    with torch.device(setup.device):
+                        contenders["copy"] = copy_contender(moved * (2 if mode == FORWARD else 3))
+                    seconds = seconds_of(contenders, setup)
+                    yield row("rows", f"{name}, {mode}", dtype, shape, seconds)
+
+
+def pass_of(function: Callable[..., Tensor], x: Tensor, grad: Tensor, mode: str) -> Contender:
+    if mode == FORWARD:
+        detached = x.detach()
+        return Contender(lambda: function(detached, 1))
+    leaf = x.detach().requires_grad_()
+    result = function(leaf, 1)
+    return Contender(lambda: torch.autograd.grad(result, leaf, grad, retain_graph=True))
+
+
+def small_calls(setup: Setup) -> Iterator[Row]:
+    for subject in SUBJECTS:
+        for mode in (FORWARD, BACKWARD):
+            with torch.set_grad_enabled(mode == BACKWARD):
+                with torch.device(setup.device):
+                    problem = Problem(subject, SMALL, torch.float32)
+                    contenders = {
+                        "ours": problem.contender(subject.ours, mode),
+                        "torch": problem.contender(subject.torchs, mode),
+                    }
+                rates = calls_a_second(contenders, setup)
+            seconds = {name: 1 / rate for name, rate in rates.items()}
+            yield row("small calls", f"{subject.name}, {mode}", torch.float32, SMALL, seconds)
+
+
+def activations(setup: Setup, size: int = 2**26) -> Iterator[Row]:
+    count = setup.size(size)
+    for dtype in (torch.bfloat16, torch.float32):
+        for subject in SUBJECTS:
+            with torch.device(setup.device):
+                problem = Problem(subject, count, dtype)
+            for mode in (FORWARD, BACKWARD):
+                with torch.set_grad_enabled(mode == BACKWARD):
+                    with torch.device(setup.device):
+                        contenders = {
+                            "ours": problem.contender(subject.ours, mode),
+                            "torch": problem.contender(subject.torchs, mode),
+                            "copy": copy_contender(bytes_moved(mode, count, dtype.itemsize)),
+                        }
+                    seconds = seconds_of(contenders, setup)
+                yield row("activations", f"{subject.name}, {mode}", dtype, count, seconds)
+
+
+GROUPS: dict[str, Callable[[Setup], Iterator[Row]]] = {
+    "losses": losses,
+    "linear": linear,
+    "rows": rows,
+    "small calls": small_calls,
+    "activations": activations,
+}
+
+# --- targets ------------------------------------------------------------------------------------
+
+TARGETS: dict[str, dict[str, float]] = {
+    "losses": {"torch": 2.5, "torch.compile": 1.1, "liger-kernel": 1.3, "quack": 1.0},
+    "linear": {"three products": 1 / 1.1},
+    "rows": {"copy": 0.90},
+    "small calls": {"torch": 1.0},
+    "activations": {"copy": 0.92},
+}
+"""How many times as fast as these ours is to be."""
+
+
+def verdicts(one: Row) -> dict[str, bool]:
+    targets = TARGETS[one["group"]]
+    return {
+        other: times >= targets[other]
+        for other, times in one["times_faster_than"].items()
+        if other in targets
     }
 
 
@@ -101,63 +298,64 @@ def machine(device: str) -> dict[str, str]:
     if device == "cuda":
         facts["card"] = torch.cuda.get_device_name()
         query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-        driver = subprocess.run(query, capture_output=True, text=True)
-        facts["driver"] = driver.stdout.strip() or "unknown"
+        try:
+            driver = subprocess.run(query, capture_output=True, text=True)
+            facts["driver"] = driver.stdout.strip() or "unknown"
+        except OSError:
+            facts["driver"] = "unknown"
     return facts
 
 
-def draw(rows: list[dict[str, Any]], path: Path, title: str) -> None:
+def line(one: Row) -> str:
+    met = verdicts(one)
+    times = ", ".join(
+        f"{'' if met.get(other, True) else 'MISSED '}{times:.2f}× {other}"
+        for other, times in one["times_faster_than"].items()
+    )
+    ours = one["seconds"].get("ours", float("nan"))
+    return f"{one['name']:32} {one['dtype']:9} {one['shape']!s:18} {ours * 1e6:9.1f} µs  {times}"
+
+
+def draw(found: list[Row], path: Path, title: str) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(2, 1, figsize=(11, 8), sharey=True, layout="constrained")
-    for axis, mode in zip(axes, (FORWARD, BACKWARD), strict=True):
-        of_mode = [row for row in rows if row["pass"] == mode]
-        names = list(dict.fromkeys(row["activation"] for row in of_mode))
-        for dtype in dict.fromkeys(row["dtype"] for row in of_mode):
-            shares = {row["activation"]: row["of_copy"] for row in of_mode if row["dtype"] == dtype}
-            axis.plot(names, [shares[name] for name in names], "o", label=dtype)
-        axis.axhline(TARGET, color="grey", linestyle="--")
-        axis.set(ylabel="share of a copy's rate", title=mode, ylim=(0, None))
-        axis.tick_params(axis="x", rotation=60)
-    axes[0].legend()
-    figure.suptitle(title)
+    shown = [one for one in found if "copy" in one["times_faster_than"]]
+    figure, axis = plt.subplots(figsize=(max(8, len(shown) / 6), 6), layout="constrained")
+    labels = [f"{one['group']}: {one['name']}, {one['dtype']}" for one in shown]
+    axis.plot([one["times_faster_than"]["copy"] for one in shown], "o")
+    axis.set_xticks(range(len(shown)), labels, rotation=90, fontsize=5)
+    axis.axhline(0.92, color="grey", linestyle="--")
+    axis.set(ylabel="share of a copy's rate", ylim=(0, None), title=title)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--size", type=parse_size, default=2**26)
+    parser.add_argument("--seconds", type=float, default=420, help="after which nothing is begun")
+    parser.add_argument("--groups", type=lambda t: t.split(","), default=list(GROUPS))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--scale", type=parse_size, default=1, help="divides every size")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/cuda")
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
-    parser.add_argument("--only", type=lambda text: text.split(","), default=None)
     options = parser.parse_args()
-    subjects = [s for s in SUBJECTS if options.only is None or s.name in options.only]
-    jobs = [
-        (subject, mode, dtype)
-        for dtype in (torch.bfloat16, torch.float32)
-        for mode in (FORWARD, BACKWARD)
-        for subject in subjects
-    ]
-    rows = [
-        measure(subject, mode, options.size, dtype, options.device)
-        for subject, mode, dtype in track(jobs, description="activations")
-    ]
-    facts = machine(options.device)
+    warnings.filterwarnings("ignore", category=UserWarning)
+    setup = Setup(options.device, options.rounds, options.scale)
+    facts, found, start = machine(options.device), [], perf_counter()
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "cuda.json").write_text(json.dumps({**facts, "rows": rows}, indent=1) + "\n")
-    draw(rows, options.out / "cuda.png", facts.get("card", "no GPU"))
-    for row in rows:
-        rates = row["calls_a_second"]
-        print(
-            f"{row['activation']:16} {row['pass']:9} {row['dtype']:9} "
-            f"{row['of_copy']:5.2f} of a copy, "
-            f"{row['seconds']['torch'] / row['seconds']['ours']:5.2f}× torch, "
-            f"small: {rates['ours'] / rates['torch']:5.2f}× torch's calls a second"
-        )
+    for one in (one for group in options.groups for one in GROUPS[group](setup)):
+        found.append({**one, "met": verdicts(one)})
+        print(line(one), flush=True)
+        text = json.dumps({**facts, "rows": found}, indent=1)
+        (options.out / "cuda.json").write_text(text + "\n")
+        if perf_counter() - start > options.seconds:
+            break
+    draw(found, options.out / "cuda.png", facts.get("card", "no GPU"))
+    missed = sum(not all(one["met"].values()) for one in found)
+    print(f"{len(found)} measured, {missed} below their targets")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -127,27 +128,40 @@ def case_of(name: str, *parameters: float) -> Case:
     return Case(case.activation, parameters) if parameters else case
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+DEVICE = torch.get_default_device().type
+MOST_ULP = {"cpu": (0.51, 2.0), "cuda": (1.0, 4.0)}[DEVICE]
+"""Errors of 16 bits, and of float32 where torch's are no larger. A GPU has 16 bits from its
+special function unit, whose results may be the neighbour of the nearest, and float32 from CUDA's
+library."""
+
+
+def drawn(draw: Callable[[torch.Generator], Tensor], seed: int = 0) -> Tensor:
+    """What ``draw`` makes on the CPU, on the device of the tests: the same numbers on each."""
+    with torch.device("cpu"):
+        numbers = draw(torch.Generator().manual_seed(seed))
+    return numbers.to(torch.get_default_device())
 
 
 def sample(count: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:
     """Numbers of every size that matters: normal, wide, near 0, and integers and halves, on which
     kinks lie."""
-    random = generator(seed)
-    quarter = count // 4
-    normal = torch.randn(count - 3 * quarter, dtype=torch.float64, generator=random)
-    wide = torch.rand(quarter, dtype=torch.float64, generator=random) * 60 - 30
-    exponent = torch.rand(quarter, dtype=torch.float64, generator=random) * -37
-    small = 10**exponent * torch.randn(quarter, dtype=torch.float64, generator=random).sign()
-    round_ = torch.randint(-14, 15, (quarter,), generator=random).double() / 2
-    values = torch.cat([normal, wide, small, round_])
-    return values[torch.randperm(count, generator=random)].to(dtype)
+
+    def draw(random: torch.Generator) -> Tensor:
+        quarter = count // 4
+        normal = torch.randn(count - 3 * quarter, dtype=torch.float64, generator=random)
+        wide = torch.rand(quarter, dtype=torch.float64, generator=random) * 60 - 30
+        exponent = torch.rand(quarter, dtype=torch.float64, generator=random) * -37
+        small = 10**exponent * torch.randn(quarter, dtype=torch.float64, generator=random).sign()
+        round_ = torch.randint(-14, 15, (quarter,), generator=random).double() / 2
+        values = torch.cat([normal, wide, small, round_])
+        return values[torch.randperm(count, generator=random)].to(dtype)
+
+    return drawn(draw, seed)
 
 
 def away_from_kinks(case: Case, shape: tuple[int, ...] = (2, 3), seed: int = 0) -> Tensor:
     """Float64 numbers in [−4, 4], none nearer than 0.05 to a kink: finite differences hold."""
-    values = torch.rand(shape, dtype=torch.float64, generator=generator(seed)) * 8 - 4
+    values = drawn(lambda g: torch.rand(shape, dtype=torch.float64, generator=g) * 8 - 4, seed)
     for kink in case.kinks:
         near = (values - kink).abs() < 0.05
         values = torch.where(near, values + 0.1, values)
@@ -207,6 +221,12 @@ def in_place_gradient(case: Case, input: Tensor, grad_output: Tensor) -> Tensor:
     saved = case(input)
     result: Tensor = case.operator("_backward")(grad_output, saved, *case.parameters, True)
     return result
+
+
+def opcheck(operator: Any, arguments: tuple[Any, ...], **options: Any) -> None:
+    """torch.library's, which imports a package that torch does not bring."""
+    pytest.importorskip("expecttest")
+    torch.library.opcheck(operator, arguments, **options)
 
 
 def run_python(code: str, *arguments: str, **environment: str) -> str:

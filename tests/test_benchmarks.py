@@ -160,12 +160,18 @@ def test_accuracy_writes_what_it_measured(tmp_path: Path) -> None:
 def test_the_gpus_benchmark_where_there_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = ["cuda", "--device", "cpu", "--size", "4096", "--only", "elu,prelu"]
-    monkeypatch.setattr("sys.argv", [*arguments, "--out", str(tmp_path)])
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    monkeypatch.setattr(cuda, "SUBJECTS", cuda.SUBJECTS[:2])
+    monkeypatch.setattr(cuda, "LOSSES", cuda.LOSSES[:1])
+    monkeypatch.setattr(cuda, "ROWS", cuda.ROWS[:1])
+    options = ["--device", "cpu", "--scale", "4K", "--rounds", "1"]
+    monkeypatch.setattr("sys.argv", ["cuda", *options, "--out", str(tmp_path)])
     cuda.main()
-    written = json.loads((tmp_path / "cuda.json").read_text())
-    assert len(written["rows"]) == 2 * 2 * 2
-    assert all(row["of_copy"] > 0 for row in written["rows"])
+    rows = json.loads((tmp_path / "cuda.json").read_text())["rows"]
+    assert {row["group"] for row in rows} == set(cuda.GROUPS)
+    assert len(rows) == 2 + 1 + 8 + 4 + 8
+    assert all(row["seconds"]["ours"] > 0 for row in rows)
+    assert all(set(row["met"]) <= set(cuda.TARGETS[row["group"]]) for row in rows)
     assert (tmp_path / "cuda.png").exists()
 
 

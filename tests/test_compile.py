@@ -23,6 +23,7 @@ from helpers import (
     Case,
     assert_same_bits,
     case_of,
+    opcheck,
     sample,
 )
 
@@ -229,7 +230,7 @@ def test_opcheck(case: Case, suffix: str) -> None:
             .requires_grad_()
             for i in range(1 if suffix == "" else 2)
         ]
-        torch.library.opcheck(case.operator(suffix), (*tensors, *case.parameters))
+        opcheck(case.operator(suffix), (*tensors, *case.parameters))
 
 
 @pytest.mark.parametrize("name", ["relu", "silu"])
@@ -244,10 +245,8 @@ def test_opcheck_of_other_layouts_and_types(name: str) -> None:
         sample(8, torch.bfloat16),
         sample(8, torch.float64),
     ):
-        torch.library.opcheck(
-            case.operator(), (input,), test_utils=("test_schema", "test_faketensor")
-        )
-        torch.library.opcheck(
+        opcheck(case.operator(), (input,), test_utils=("test_schema", "test_faketensor"))
+        opcheck(
             case.operator("_backward"),
             (input, input.contiguous()),
             test_utils=("test_schema", "test_faketensor"),

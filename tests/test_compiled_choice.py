@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from activations_ext import functional as F
-from activations_ext.compiled import FASTER, Choice, in_compiled_graphs
+from activations_ext.compiled import FASTER, Choice, holds_torchs, in_compiled_graphs
 from helpers import DEFAULT_CASES, Case, assert_same_bits, gradient, run_python, sample
 
 RESULTS = Path(__file__).resolve().parent.parent / "benchmarks/results"
@@ -53,6 +53,15 @@ def test_losses_and_rows() -> None:
     with in_compiled_graphs("measured"):
         assert "activations_ext.row_statistics" in targets(F.cross_entropy, x, t)
         assert "rrelu_with_seed" in targets(lambda y: F.rrelu(y, training=True), x)
+
+
+def test_what_was_measured_on_cpus_is_for_cpus() -> None:
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    with in_compiled_graphs("measured"):
+        assert not holds_torchs("mish", cpu)
+        assert holds_torchs("mish", cuda)
+    with in_compiled_graphs("ours"):
+        assert not holds_torchs("mish", cuda)
 
 
 def test_the_default_is_what_was_measured() -> None:

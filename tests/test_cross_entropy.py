@@ -17,7 +17,7 @@ from torch.testing._internal.common_methods_invocations import op_db
 
 from activations_ext import functional as F
 from activations_ext import nn
-from helpers import DTYPES, assert_same_bits, sample
+from helpers import DTYPES, assert_same_bits, drawn, opcheck, sample
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 
@@ -28,8 +28,7 @@ def logits(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Te
 
 
 def classes(shape: torch.Size | tuple[int, ...], count: int, seed: int = 0) -> Tensor:
-    random = torch.Generator().manual_seed(seed)
-    return torch.randint(0, count, tuple(shape), generator=random)
+    return drawn(lambda g: torch.randint(0, count, tuple(shape), generator=g), seed)
 
 
 def both(function: Any, input: Tensor, target: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
@@ -278,7 +277,7 @@ def test_compile_and_opcheck() -> None:
         True,
         False,
     )
-    torch.library.opcheck(torch.ops.activations_ext.row_statistics.default, arguments)
+    opcheck(torch.ops.activations_ext.row_statistics.default, arguments)
 
 
 @pytest.mark.parametrize("shape", [(64, 1000), (3000, 10), (2, 100_000)])

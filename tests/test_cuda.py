@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+import activations_ext
 from activations_ext import _C, nn
 from activations_ext import functional as F
-from helpers import DEFAULT_CASES, Case
+from helpers import DEFAULT_CASES, Case, ulp_errors
 
 BUILT = "cuda" in _C.devices()
 with_gpu = pytest.mark.skipif(
@@ -56,6 +57,92 @@ def test_values_and_gradients_at_every_start(case: Case, dtype: torch.dtype) -> 
         assert x.grad is not None
         assert exact.grad is not None
         torch.testing.assert_close(x.grad.double(), exact.grad, rtol=4 * eps, atol=4 * eps)
+
+
+@with_gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
+def test_every_kind_of_kernel(dtype: torch.dtype) -> None:
+    """Each once, on sizes and starts that take every way through it, for compute-sanitizer."""
+    memory = torch.randn(2001, dtype=dtype, device="cuda")
+    table = torch.randn(24, 48, dtype=dtype, device="cuda")
+    for x in (memory, memory[1:], table.chunk(2, -1)[0], table.t()[::2], table[:1].expand(5, -1)):
+        leaf = x.detach().requires_grad_()
+        result = F.gelu(leaf)
+        result.backward(memory[: result.numel()].view(result.shape))
+        torch.testing.assert_close(leaf.grad.isnan().any().item(), False)
+        F.rrelu(leaf, training=True).sum().backward()
+    F.relu(memory.clone()[3:], inplace=True)
+    for shape in ((30, 17, 9), (100, 30), (2, 5, 3001)):
+        x = torch.randn(shape, dtype=dtype, device="cuda", requires_grad=True)
+        weight = torch.rand(shape[1], dtype=dtype, device="cuda", requires_grad=True)
+        F.prelu(x, weight).sum().backward()
+    for rows, classes in ((300, 10), (70, 40), (9, 500), (5, 3001), (3, 9001), (2, 20_000)):
+        logits = torch.randn(rows, classes, dtype=dtype, device="cuda", requires_grad=True)
+        target = torch.randint(classes, (rows,), device="cuda")
+        for reduction in ("none", "sum", "mean"):
+            F.cross_entropy(logits, target, reduction=reduction).sum().backward()
+        F.cross_entropy(logits, target, label_smoothing=0.1, softcap=5.0).backward()
+        F.cross_entropy(logits, torch.softmax(logits.detach(), 1)).backward()
+        for function in (F.softmax, F.log_softmax):
+            function(logits, 1).sum().backward()
+            function(logits, 0).sum().backward()
+        assert logits.grad is not None
+        assert logits.grad.isfinite().all()
+    F.cross_entropy(
+        torch.randn(6000, 3, dtype=dtype, device="cuda"), torch.zeros(6000, device="cuda").long()
+    )
+    x = torch.randn(33, 7, dtype=dtype, device="cuda", requires_grad=True)
+    F.gaussian_mixture_nll_loss(x, x[..., None], x[..., None].exp(), x[:, :1].detach()).backward()
+
+
+@with_gpu
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("case", DEFAULT_CASES, ids=str)
+def test_every_pattern_of_16_bits(case: Case, dtype: torch.dtype) -> None:
+    """Against float64: the nearest number or its neighbour."""
+    x = torch.arange(-(2**15), 2**15, device="cuda").to(torch.int16).view(dtype)
+    exact = case.rounded(dtype).reference(x.double())
+    smallest = torch.finfo(dtype).smallest_normal
+    errors = ulp_errors(case(x), exact, smallest)
+    assert errors.max() <= 1, f"{errors.max():.3g} ULP at {x[errors.argmax()]}"
+
+
+@with_gpu
+def test_launches_of_cross_entropy() -> None:
+    """Four at most, forward and backward."""
+    logits = torch.randn(64, 1000, device="cuda", requires_grad=True)
+    target = torch.randint(1000, (64,), device="cuda")
+    one = torch.ones((), device="cuda")
+    F.cross_entropy(logits, target).backward(one)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        torch.autograd.grad(F.cross_entropy(logits, target), logits, one)
+        torch.cuda.synchronize()
+    kernels = [e for e in profile.events() if "activations_ext" in e.name or "kernel" in e.name]
+    assert 0 < len(kernels) <= 4, [event.name for event in kernels]
+
+
+@with_gpu
+def test_replayed_graphs_tell_of_a_wrong_target_when_asked() -> None:
+    logits = torch.randn(8, 10, device="cuda")
+    target = torch.zeros(8, dtype=torch.long, device="cuda")
+    F.cross_entropy(logits, target)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        F.cross_entropy(logits, target)
+    target[2] = 99
+    graph.replay()
+    with pytest.raises(IndexError, match="got 99 in row 2"):
+        activations_ext.check_targets()
+    activations_ext.check_targets("cuda")  # told once
+
+
+@with_gpu
+def test_a_target_elsewhere_is_refused() -> None:
+    """The CPU's kernel once read what the device's pointer says."""
+    logits, target = torch.randn(8, 10), torch.zeros(8, dtype=torch.long)
+    for x, t in ((logits, target.cuda()), (logits.cuda(), target)):
+        with pytest.raises(RuntimeError):
+            F.cross_entropy(x, t)
 
 
 @with_gpu

@@ -106,10 +106,19 @@ FAULTS: dict[str, dict[str, Fault]] = {
         ),
     },
     "prelu": {
-        "a missing barrier": Fault("prelu_sweep.cuh", "__syncthreads();", ""),
-        "a channel too many": Fault(
-            "prelu_sweep.cuh", "channel < at.channels && k < elements", "k < elements"
+        "a missing barrier": Fault(
+            "prelu_sweep.cuh", "__syncthreads();", "", after="\n      if (int(threadIdx.x) < half)"
         ),
+        "parts put together too early": Fault(
+            "prelu_sweep.cuh", "__syncthreads();", "", after="  // before they are put together"
+        ),
+        "sums that others have not read": Fault(
+            "prelu_sweep.cuh", "__syncthreads();", "", after="  // the sums before have been read"
+        ),
+        "the weight of the channel before": Fault(
+            "prelu_sweep.cuh", "channel + 1 == at.channels ? 0 : channel + 1", "channel"
+        ),
+        "a part of a sum left out": Fault("prelu_sweep.cuh", "1", "2", before="int row = "),
     },
     "rows": {
         "sums overwritten before all have read them": Fault(
@@ -140,7 +149,12 @@ FAULTS: dict[str, dict[str, Fault]] = {
         ),
     },
     "table": {
-        "a number too many": Fault("random_sweep.cuh", "if (i >= count) break;", ""),
+        "a number too many": Fault(
+            "packs.cuh", "i + k < count", "true", after=") data[i + k] = pack"
+        ),
+        "a pack over the end": Fault(
+            "packs.cuh", "i >= kCount && i + 2 * kCount <= count", "i >= kCount"
+        ),
         "another thread's number": Fault(
             "random_sweep.cuh", "w * kCountersInChunk", "(3 - w) * kCountersInChunk"
         ),

@@ -23,6 +23,7 @@ from helpers import (
     assert_same_bits,
     away_from_kinks,
     in_place_gradient,
+    opcheck,
     sample,
 )
 
@@ -136,7 +137,7 @@ def test_forward_mode(case: Case) -> None:
 def test_opcheck(case: Case) -> None:
     """Schema, fake tensors, and AOTAutograd with dynamic shapes."""
     x = (sample(6).clamp(-3, 3) + 0.01).view(2, 3)
-    torch.library.opcheck(case.operator("_"), (x, *case.parameters))
+    opcheck(case.operator("_"), (x, *case.parameters))
 
 
 @pytest.mark.parametrize("name", ["rrelu", "shift_dropout"])

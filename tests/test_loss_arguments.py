@@ -11,15 +11,16 @@ import torch
 from torch import Tensor
 
 from activations_ext import functional as F
+from helpers import drawn
 
 N, C, H = 9, 6, 4
 target = torch.tensor([0, 5, -100, 2, 3, 3, -100, 1, 0])
 kept = target != -100
-x = torch.randn(N, C, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-hidden = torch.randn(N, H, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-matrix = torch.randn(C, H, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
-weight = torch.rand(C, dtype=torch.float64, generator=torch.Generator().manual_seed(4)) + 0.1
-tokens = torch.rand(N, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+x = drawn(lambda g: torch.randn(N, C, dtype=torch.float64, generator=g), 1)
+hidden = drawn(lambda g: torch.randn(N, H, dtype=torch.float64, generator=g), 2)
+matrix = drawn(lambda g: torch.randn(C, H, dtype=torch.float64, generator=g), 3)
+weight = drawn(lambda g: torch.rand(C, dtype=torch.float64, generator=g), 4) + 0.1
+tokens = drawn(lambda g: torch.rand(N, dtype=torch.float64, generator=g), 5)
 probabilities = torch.softmax(x.flip(0), 1)
 
 Loss = Callable[..., Any]

@@ -18,7 +18,7 @@ from torch.testing._internal.common_modules import module_db
 
 from activations_ext import functional as F
 from activations_ext import nn
-from helpers import DTYPES, assert_same_bits, results_by_capability, sample
+from helpers import DTYPES, assert_same_bits, opcheck, results_by_capability, sample
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 binary = F.binary_cross_entropy_with_logits
@@ -219,7 +219,7 @@ def test_compile_and_opcheck() -> None:
     for reduction in (0, 1, 2):
         arguments = (x.requires_grad_(), t, None, t[0].clone(), reduction)
         operator = torch.ops.activations_ext.binary_cross_entropy_with_logits.default
-        torch.library.opcheck(operator, arguments)
+        opcheck(operator, arguments)
 
 
 def test_the_same_on_any_number_of_threads() -> None:

@@ -11,7 +11,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from activations_ext import functional as F
 from activations_ext import nn
-from helpers import CAPABILITIES, DTYPES, assert_same_bits, run_python, sample
+from helpers import CAPABILITIES, DTYPES, assert_same_bits, opcheck, run_python, sample
 
 
 def numbers(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:
@@ -262,10 +262,8 @@ def test_compile_and_opcheck() -> None:
             strict=True,
         ):
             assert_same_bits(a, b)
-        torch.library.opcheck(torch.ops.activations_ext.prelu.default, (input, weight))
-        torch.library.opcheck(
-            torch.ops.activations_ext.prelu_backward.default, (grad_output, input, weight)
-        )
+        opcheck(torch.ops.activations_ext.prelu.default, (input, weight))
+        opcheck(torch.ops.activations_ext.prelu_backward.default, (grad_output, input, weight))
 
 
 def test_module_is_torchs() -> None:

@@ -13,7 +13,7 @@ from torch.autograd import gradcheck
 from torch.utils.checkpoint import checkpoint
 
 from activations_ext import functional as F
-from helpers import DTYPES, results_by_capability, sample
+from helpers import DTYPES, opcheck, results_by_capability, sample
 
 LOWER, UPPER = 1 / 8, 1 / 3
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -213,8 +213,8 @@ def test_compile(function: Callable[[Tensor], Tensor]) -> None:
 def test_opcheck() -> None:
     x, seed = sample(2000).requires_grad_(), torch.tensor(123)
     ops = torch.ops.activations_ext
-    torch.library.opcheck(ops.rrelu_with_seed.default, (x, seed, LOWER, UPPER))
-    torch.library.opcheck(ops.shift_dropout_with_seed.default, (x, seed, 0.3, -1.0))
+    opcheck(ops.rrelu_with_seed.default, (x, seed, LOWER, UPPER))
+    opcheck(ops.shift_dropout_with_seed.default, (x, seed, 0.3, -1.0))
 
 
 def test_a_wrong_seed_is_refused() -> None:

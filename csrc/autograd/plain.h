@@ -7,6 +7,7 @@
 
 #include "../checks.h"
 #include "../launch.h"
+#include "torch_version.h"
 
 namespace activations_ext {
 
@@ -15,7 +16,7 @@ namespace activations_ext {
 inline bool nothing_intercepts() {
   const auto local = c10::impl::tls_local_dispatch_key_set();
   return local.included_ == c10::default_included_set &&
-         local.excluded_ == c10::default_excluded_set && !at::hasCallbacks();
+         without_names(local.excluded_) == c10::default_excluded_set && !at::hasCallbacks();
 }
 
 // A dense tensor of a device with launchers, and no subclass, wrapper, conjugate or zero tensor.

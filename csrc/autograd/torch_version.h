@@ -1,10 +1,12 @@
-// What differs between torch versions, and nothing else: nodes are held by std::shared_ptr up to
-// 2.12, which is no longer tested (2.11 compiles, and computes the same numbers), and by
-// c10::intrusive_ptr from 2.13 on.
+// What differs between torch versions, and nothing else. Up to 2.12, which is no longer tested
+// (2.11 compiles, and computes the same numbers), nodes are held by std::shared_ptr, from 2.13 on
+// by c10::intrusive_ptr; and up to 2.12 tensors have names, at which Autograd's threads for GPUs do
+// not look.
 #pragma once
 
 #include <torch/csrc/autograd/edge.h>
 #include <torch/csrc/autograd/function.h>
+#include <torch/version.h>
 
 #include <memory>
 #include <type_traits>
@@ -21,6 +23,15 @@ auto make_node() {
   } else {
     return c10::make_intrusive<N>();
   }
+}
+
+// Named tensors are not plain, whoever looks.
+inline c10::DispatchKeySet without_names(c10::DispatchKeySet keys) {
+#if TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR < 13
+  return keys.remove(c10::DispatchKey::Named);
+#else
+  return keys;
+#endif
 }
 
 }  // namespace activations_ext

@@ -1,7 +1,6 @@
 #include "launch.h"
 
 #include <ATen/core/LegacyTypeDispatch.h>
-#include <ATen/cuda/CUDAContext.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <c10/cuda/CUDAException.h>
@@ -22,11 +21,13 @@ const bool known = set_launchers(at::kCUDA, launchers);
 // Of the current device.
 bool has_image() {
   if (kernels_have_image()) return true;
-  const auto* const card = at::cuda::getCurrentDeviceProperties();
-  TORCH_WARN("activations_ext has no kernels for ", card->name,
-             ": it was not compiled for compute ", "capability ", card->major, ".", card->minor,
-             ". torch's own functions run instead; ",
-             "built on this machine with TORCH_CUDA_ARCH_LIST=", card->major, ".", card->minor,
+  int device = 0;
+  cudaDeviceProp card;
+  C10_CUDA_CHECK(cudaGetDevice(&device));
+  C10_CUDA_CHECK(cudaGetDeviceProperties(&card, device));
+  TORCH_WARN("activations_ext has no kernels for ", card.name, ": it was not compiled for compute ",
+             "capability ", card.major, ".", card.minor, ". torch's own functions run instead; ",
+             "built on this machine with TORCH_CUDA_ARCH_LIST=", card.major, ".", card.minor,
              ", it has them.");
   return false;
 }

@@ -17,7 +17,10 @@ void with_scale_and_team(const MixtureRows& job, Run run) {
       run.template operator()<F, kThreads>(
           Blocks{std::min<int64_t>((job.rows + kTeams - 1) / kTeams, 1 << 20)});
     };
-    job.components <= 8 ? of_team.template operator()<8>() : of_team.template operator()<32>();
+    if (job.components <= 2) return of_team.template operator()<2>();
+    if (job.components <= 4) return of_team.template operator()<4>();
+    if (job.components <= 8) return of_team.template operator()<8>();
+    of_team.template operator()<32>();
   });
 }
 

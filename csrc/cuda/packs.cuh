@@ -48,4 +48,44 @@ __device__ inline Pack<S> load_shifted_pack(const S* from) {
   return reread<Pack<S>>(uint4{word(0), word(1), word(2), word(3)});
 }
 
+template <class Unit, class S>
+__device__ inline Unit load_unit(const S* from) {
+  if constexpr (Unit::kCount > 1) return load_pack(from);
+  if constexpr (Unit::kCount == 1) return Unit{{*from}};
+}
+template <class Unit, class S>
+__device__ inline void store_unit(S* to, const Unit& unit) {
+  if constexpr (Unit::kCount > 1) return store_pack(to, unit);
+  *to = unit.numbers[0];
+}
+
+// Packs at multiples of kCount elements of `count` ones, wherever they start. Elements behind the
+// last are 0, and are not written.
+template <class S>
+struct Stretch {
+  using Number = std::remove_const_t<S>;
+  static constexpr int kCount = Pack<Number>::kCount;
+  S* data;
+  int64_t count;
+
+  __device__ bool in_packs(int64_t i) const {
+    return i + kCount <= count && reinterpret_cast<uintptr_t>(data) % sizeof(uint4) == 0;
+  }
+  __device__ Pack<Number> load(int64_t i) const {
+    if (in_packs(i)) return load_pack(data + i);
+    if (i >= kCount && i + 2 * kCount <= count) return load_shifted_pack(data + i);
+    Pack<Number> pack = {};
+#pragma unroll
+    for (int k = 0; k < kCount; ++k)
+      if (i + k < count) pack.numbers[k] = data[i + k];
+    return pack;
+  }
+  __device__ void store(int64_t i, const Pack<Number>& pack) const {
+    if (in_packs(i)) return store_pack(data + i, pack);
+#pragma unroll
+    for (int k = 0; k < kCount; ++k)
+      if (i + k < count) data[i + k] = pack.numbers[k];
+  }
+};
+
 }  // namespace activations_ext::cuda

@@ -9,10 +9,9 @@
 namespace activations_ext::cuda {
 namespace {
 
-// Enough for one step of each thread, up to a number that fills any device many times over. CUDA
-// refuses to launch none: `count` is positive.
-int64_t blocks_for(int64_t count, int64_t each_block) {
-  return std::min<int64_t>((count + each_block - 1) / each_block, 1 << 20);
+// CUDA refuses to launch none: `threads` is positive.
+int64_t blocks_for(int64_t threads, int64_t each_block) {
+  return (threads + each_block - 1) / each_block;
 }
 
 template <class A, class S, Pass kPass>
@@ -28,30 +27,26 @@ void queue(const void* activation, void* out, const void* a, const void* b, cons
 template <class S>
 void queue_prelu(void* out, const void* input, const void* weight, ChannelShape shape,
                  cudaStream_t stream) {
-  launch(&prelu<S>, {blocks_for(shape.count(), kThreads)}, kThreads, stream, static_cast<S*>(out),
-         static_cast<const S*>(input), static_cast<const S*>(weight), shape);
+  launch_prelu(static_cast<S*>(out), static_cast<const S*>(input), static_cast<const S*>(weight),
+               shape, stream);
 }
 
 template <class S>
 void queue_prelu_backward(void* grad_input, void* grad_weight, double* partial,
                           const void* grad_output, const void* input, const void* weight,
                           ChannelShape shape, cudaStream_t stream) {
-  const int lanes = shape.inner == 1 ? kSumLanes : 1;
-  const int64_t groups = (shape.channels + lanes - 1) / lanes;
-  const int splits = prelu_splits(shape);
-  launch(&prelu_backward<S>, {groups * splits}, kSumThreads, stream, static_cast<S*>(grad_input),
-         partial, static_cast<const S*>(grad_output), static_cast<const S*>(input),
-         static_cast<const S*>(weight), shape, splits);
-  launch(&prelu_grad_weight<S>, {blocks_for(shape.channels, kThreads)}, kThreads, stream,
-         static_cast<S*>(grad_weight), static_cast<const double*>(partial), shape.channels, splits);
+  launch_prelu_backward(static_cast<S*>(grad_input), static_cast<S*>(grad_weight), partial,
+                        static_cast<const S*>(grad_output), static_cast<const S*>(input),
+                        static_cast<const S*>(weight), shape, stream);
 }
 
 template <class A, class S>
 void queue_random(const void* activation, void* out, const void* a, const void* gate,
                   const int64_t* seed, int64_t count, cudaStream_t stream) {
-  launch(&random_map<A, S>, {blocks_for(count, kRandomChunk)}, kCountersInChunk, stream,
-         *static_cast<const A*>(activation), static_cast<S*>(out), static_cast<const S*>(a),
-         static_cast<const S*>(gate), seed, count);
+  const int64_t chunks = (count + kRandomChunk - 1) / kRandomChunk;
+  launch(&random_map<A, S>, {blocks_for(chunks * kThreadsOfChunk<S>, kRandomThreads)},
+         kRandomThreads, stream, *static_cast<const A*>(activation), static_cast<S*>(out),
+         static_cast<const S*>(a), static_cast<const S*>(gate), seed, count);
 }
 
 template <class S>
@@ -70,10 +65,7 @@ void fill(KernelTable& table, Number number) {
 
 }  // namespace
 
-int prelu_splits(ChannelShape shape) {
-  constexpr int64_t kEach = int64_t(kSumThreads) * 16, kMost = 1024;
-  return int(std::clamp<int64_t>(shape.outer * shape.inner / kEach, 1, kMost));
-}
+int prelu_splits(ChannelShape shape) { return prelu_splits_of(shape); }
 
 bool kernels_have_image() { return has_image(&pointwise<Pass::kForward, ReLU, float>); }
 

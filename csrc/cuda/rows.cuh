@@ -28,13 +28,6 @@ struct Rows {
   }
 };
 
-// Some consecutive classes of a row.
-template <class S>
-struct One {
-  static constexpr int kCount = 1;
-  S numbers[1];
-};
-
 // How a team goes through its row.
 enum class By {
   kPacks,    // all matrices have neighbouring classes, and rows that stand alike in packs
@@ -147,22 +140,17 @@ struct Span {
 // read at once.
 template <class S, class Team>
 struct Row {
+  using Number = std::remove_const_t<S>;
+  using Unit = typename Span<Number, Team>::Unit;
   S* data;
   int64_t stride;
 
-  __device__ auto one(int64_t i) const {
-    return One<std::remove_const_t<S>>{{data[Team::kInPacks ? i : i * stride]}};
-  }
-  __device__ auto unit(int64_t i) const {
-    if constexpr (Team::kInPacks) return load_pack(data + i);
-    if constexpr (!Team::kInPacks) return one(i);
-  }
-  template <class Unit>
-  __device__ void write(int64_t i, const Unit& unit) const {
-    if constexpr (Unit::kCount > 1)
-      store_pack(data + i, unit);
-    else
-      data[Team::kInPacks ? i : i * stride] = unit.numbers[0];
+  __device__ S* place(int64_t i) const { return data + (Team::kInPacks ? i : i * stride); }
+  __device__ One<Number> one(int64_t i) const { return load_unit<One<Number>>(place(i)); }
+  __device__ Unit unit(int64_t i) const { return load_unit<Unit>(place(i)); }
+  template <class OneOrPack>
+  __device__ void write(int64_t i, const OneOrPack& unit) const {
+    store_unit(place(i), unit);
   }
 };
 

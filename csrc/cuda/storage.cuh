@@ -40,6 +40,13 @@ struct alignas(16) Pack {
   S numbers[kCount];
 };
 
+// A number of its own, where a pack could be.
+template <class S>
+struct One {
+  static constexpr int kCount = 1;
+  S numbers[1];
+};
+
 // How many elements stand before the first multiple of 16 bytes.
 template <class S>
 __host__ __device__ inline int64_t before_aligned(const S* start) {
