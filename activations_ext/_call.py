@@ -91,18 +91,19 @@ def has_kernel(input: Tensor) -> bool:
         not uses_torchs()
         and input.dtype in DTYPES
         and input.layout == torch.strided
-        and _is_on_kernels_device(input.device)
+        and on_kernels_device(input.device)
         and not input.is_nested
         and not is_wrapper(input)
     )
 
 
-def _is_on_kernels_device(device: torch.device) -> bool:
+def on_kernels_device(device: torch.device) -> bool:
+    """There are kernels for ``device``, which may be a card that none were compiled for."""
     return device.type == "meta" or _C.has_kernels_on(device)
 
 
 # Dynamo is to ask, and not to look inside.
-_is_on_kernels_device._dynamo_marked_constant = True  # type: ignore[attr-defined]
+on_kernels_device._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def is_wrapper(input: Tensor) -> bool:

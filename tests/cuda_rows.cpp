@@ -315,9 +315,11 @@ template <class S>
 void compare(const Layout& layout, int64_t rows, int64_t classes) {
   Comparison<S> comparison{rows, classes, layout};
   comparison.softmax();
-  for (const bool mean : {false, true}) comparison.cross_entropy(false, mean);
-  comparison.cross_entropy(true, false);
-  comparison.wrong_targets();
+  if (layout.gap > 0) {  // what does not depend on the layout
+    for (const bool mean : {false, true}) comparison.cross_entropy(false, mean);
+    comparison.cross_entropy(true, false);
+    comparison.wrong_targets();
+  }
   comparison.special_rows();
   for (const int kind : {0, 1, 2}) comparison.statistics(kind, 0.0, kind == 1);
   comparison.statistics(0, 5.0, true);
@@ -379,7 +381,7 @@ int main() {
       compare<float>(layout, 9, classes);
       compare<cuda::BFloat16>(layout, classes < 100 ? 40 : 1, classes);
     }
-  for (const int64_t classes : {10, 300, 2100}) {
+  for (const int64_t classes : {10, 300}) {
     compare<double>(kApart, 9, classes);
     compare<cuda::Half>(kApart, 9, classes);
   }

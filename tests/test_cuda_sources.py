@@ -222,20 +222,24 @@ def test_the_net_holds(asked: tuple[str, str], runs: dict[tuple[str, str], Run])
     assert runs[asked].result().returncode != 0
 
 
+CARDS = os.environ.get("CUDA_CARDS", "90").split(",")
+"""What the kernels are compiled for. CUDA_CARDS=75,80,90,100 takes four times as long."""
+
+
 @pytest.mark.parametrize(
     ("source", "kernels"),
-    [("pointwise_kernels", 1264), ("row_kernels", 1000), ("mixture_kernels", 4 * 64)],
+    [("pointwise_kernels", 316), ("row_kernels", 400), ("mixture_kernels", 64)],
 )
 def test_nvcc_compiles_every_kernel(source: str, kernels: int, tmp_path: Path) -> None:
-    """For every dtype and each generation of cards; none has a stack frame or spills registers."""
+    """For every dtype; none has a stack frame or spills registers."""
     command = [str(TOOLKIT / "bin/nvcc"), "-std=c++20", "--expt-relaxed-constexpr", "-Xptxas", "-v"]
-    command += [f"-gencode=arch=compute_{card},code=sm_{card}" for card in (75, 80, 90, 100)]
+    command += [f"-gencode=arch=compute_{card},code=sm_{card}" for card in CARDS]
     command += ["--threads", "0", "-fatbin", str(ROOT / f"csrc/cuda/{source}.cu")]
     command += ["-o", str(tmp_path / "kernels.fatbin")]
     compiled = subprocess.run(command, capture_output=True, text=True)
     assert compiled.returncode == 0, compiled.stderr[-3000:]
     frames = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill", compiled.stderr)
-    assert len(frames) >= kernels
+    assert len(frames) >= kernels * len(CARDS)
     assert set(frames) == {("0", "0")}
 
 

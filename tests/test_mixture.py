@@ -14,6 +14,7 @@ from torch.func import grad, hessian, jvp, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from activations_ext import functional as F
+from activations_ext.functional import mixtures
 from helpers import opcheck
 
 nll = F.gaussian_mixture_nll_loss
@@ -382,3 +383,19 @@ def test_other_errors() -> None:
         operator(*(part[..., :0] for part in given), 0, 0.0)
     with pytest.raises(ValueError, match="'scale_by' to be from 0 to 3"):
         operator(*given, 4, 0.0)
+
+
+def test_a_device_without_kernels_has_the_formula(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    logits, mean, scale = torch.randn(9, 3), torch.randn(9, 3, 2), torch.rand(9, 3, 2)
+    parts = [part.requires_grad_() for part in (logits, mean, scale)]
+    target = torch.randn(9, 2)
+
+    def loss_and_gradients() -> list[Tensor]:
+        loss = F.gaussian_mixture_nll_loss(*parts, target, scale_by="softplus")
+        return [loss, *torch.autograd.grad(loss, parts)]
+
+    ours = loss_and_gradients()
+    monkeypatch.setattr(mixtures, "on_kernels_device", lambda device: False)
+    for formula, kernel in zip(loss_and_gradients(), ours, strict=True):
+        torch.testing.assert_close(formula, kernel)

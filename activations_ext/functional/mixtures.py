@@ -10,7 +10,13 @@ from torch import Tensor
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 import activations_ext._C as _C
-from activations_ext._call import DTYPES, has_kernel, is_wrapper, overridable
+from activations_ext._call import (
+    DTYPES,
+    has_kernel,
+    is_wrapper,
+    on_kernels_device,
+    overridable,
+)
 from activations_ext.functional.row_losses import ordered_sum
 
 # In the order of ScaleBy in csrc/mixture_job.h.
@@ -75,7 +81,8 @@ def gaussian_mixture_nll_loss(
     )
     # DTensor, for one, has no rule for our operators.
     wrapped = not all(has_kernel(part) for part in parts) and any(map(is_wrapper, parts))
-    density = _C.mixture_nll_by_formula if wrapped else torch.ops.activations_ext.mixture_nll
+    by_formula = wrapped or not on_kernels_device(mean.device)
+    density = _C.mixture_nll_by_formula if by_formula else torch.ops.activations_ext.mixture_nll
     losses: Tensor = density(*rows, SCALES.index(scale_by), float(floor))
     if reduction == "none":
         return losses.to(dtype).reshape(batch)

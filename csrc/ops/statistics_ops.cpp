@@ -156,6 +156,8 @@ RowsOfLogits rows_of(const Tensor& logits, int64_t dim, const MaybeTensor& targe
 Statistics kernel_forward(const Tensor& logits, int64_t dim, const MaybeTensor& target,
                           const MaybeTensor& weight, int64_t ignore_index, double softcap,
                           bool expected, bool) {
+  if (!has_launchers(logits.device()))  // a card that nothing was compiled for
+    return composite(logits, dim, target, weight, ignore_index, softcap, expected, false);
   check_floating_point("row_statistics", "logits", logits);
   check_softcap(softcap, logits.scalar_type());
   dim = check(logits, dim, target, weight);
@@ -204,6 +206,10 @@ Tensor kernel_backward(const MaybeTensor& grad_log_sum, const MaybeTensor& grad_
                        const MaybeTensor& weight, int64_t ignore_index, double softcap,
                        const Tensor& maximum, const Tensor& log_sum,
                        const MaybeTensor& expected_logit) {
+  if (!has_launchers(logits.device()))
+    return composite_backward(grad_log_sum, grad_target_logit, grad_weighted_sum,
+                              grad_expected_logit, logits, dim, target, weight, ignore_index,
+                              softcap, maximum, log_sum, expected_logit);
   return row_statistics_gradient(grad_log_sum, grad_target_logit, grad_weighted_sum,
                                  grad_expected_logit, logits, dim, target, weight, ignore_index,
                                  softcap, maximum, log_sum, expected_logit, /*overwrite=*/false);
