@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import torch
 
 from benchmarks import instructions, sass
 from helpers import COMPILER
@@ -220,6 +221,24 @@ def test_the_kernels_on_the_host(asked: tuple[str, str], runs: dict[tuple[str, s
 def test_the_net_holds(asked: tuple[str, str], runs: dict[tuple[str, str], Run]) -> None:
     """A fault planted in the sources is found."""
     assert runs[asked].result().returncode != 0
+
+
+def test_views_are_walked_in_the_order_of_the_output(tmp_path: Path) -> None:
+    """The launcher's part of reading inputs in place, on the CPU's tensors."""
+    from torch.utils import cpp_extension
+
+    libraries = cpp_extension.library_paths()
+    command = [*COMPILER, "-std=c++20", "-O1", f"-I{ROOT}/csrc", f"-isystem{TOOLKIT}/include"]
+    command += [f"-isystem{path}" for path in cpp_extension.include_paths()]
+    command += [f"{ROOT}/tests/cuda_walk.cpp", f"{ROOT}/csrc/layout.cpp"]
+    command += [f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"]
+    command += [f"-L{path}" for path in libraries] + ["-ltorch_cpu", "-lc10"]
+    command += [f"-Wl,-rpath,{path}" for path in libraries]
+    program = str(tmp_path / "walk")
+    compiled = subprocess.run([*command, "-o", program], capture_output=True, text=True)
+    assert compiled.returncode == 0, compiled.stderr[-3000:]
+    result = subprocess.run([program], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (0, "clean\n"), result.stdout + result.stderr
 
 
 CARDS = os.environ.get("CUDA_CARDS", "90").split(",")
