@@ -154,8 +154,8 @@ def extensions() -> list[Extension]:
             depends=[*HEADERS, "setup.py"],
             define_macros=[("CPU_MODULE", module)],
             extra_compile_args=[*KERNEL_FLAGS, *instructions],
-            # The compiler's helpers for float16 are newer than many systems' libgcc.
-            extra_link_args=["-static-libgcc"] if sys.platform == "linux" else [],
+            # The compiler's helpers for float16 are newer than many systems' libgcc: from libgcc.a.
+            extra_link_args=["-lgcc"] if sys.platform == "linux" else [],
         )
         for module, instructions in INSTRUCTION_SETS.items()
     ]
