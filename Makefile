@@ -84,13 +84,15 @@ build/wheel/torch-%/ready:
 
 # As a user has it: a fresh environment with torch, another directory, no compiler on the PATH.
 wheel-check: $(WHEEL_TORCHES:%=build/wheel/check-%)
-build/wheel/check-%:
+build/wheel/check-%: FORCE
 	rm -rf $@
 	$(PYTHON) -m venv $@
 	$@/bin/python -m pip install --disable-pip-version-check -q torch==$* numpy
 	$@/bin/python -m pip install --disable-pip-version-check -q dist/*.whl
 	cd $@ && env PATH=$(abspath $@)/bin /bin/sh -c '! command -v c++ && ! command -v gcc \
 	    && python -m activations_ext info && python -m activations_ext check'
+
+FORCE:
 
 # A virtual environment of its own, some 6 GB. Not in place: the sources may hold another build.
 CUDA_VENV := build/cuda-venv
