@@ -149,15 +149,7 @@ struct Comparison {
     for (const int64_t asked : wrong) {
       Array<int64_t> target(rows);
       for (int64_t r = 0; r < rows; ++r) target[r] = r == rows / 2 ? asked : 0;
-      StatisticsRows job = {.shape = shape,
-                            .logits = in(logits),
-                            .weights = {},
-                            .target = target.data(),
-                            .class_weights = nullptr,
-                            .ignore_index = kIgnored,
-                            .softcap = 0,
-                            .expected = false,
-                            .out_of_range = nullptr};
+      const StatisticsRows job = of_classes(target);
       Array<Number> maximum(rows), log_sum(rows), target_logit(rows), grad(rows);
       for (int64_t r = 0; r < rows; ++r) grad[r] = 1;
       Array<char> partial(cuda::partial_bytes(shape));
@@ -189,20 +181,25 @@ struct Comparison {
     }
   }
 
+  // Of a target for each row and nothing else.
+  StatisticsRows of_classes(const Array<int64_t>& target) const {
+    return {.shape = shape,
+            .logits = in(logits),
+            .weights = {},
+            .target = target.data(),
+            .class_weights = nullptr,
+            .ignore_index = kIgnored,
+            .softcap = 0,
+            .expected = false,
+            .out_of_range = nullptr};
+  }
+
   // The loss of each row, their sum or their mean, and its gradient, against the formula.
   void cross_entropy(bool of_rows, bool mean) {
     const auto& kernels = cuda::row_kernels();
     Array<int64_t> target(rows), report(1);
     for (int64_t r = 0; r < rows; ++r) target[r] = r % 7 == 6 ? kIgnored : r * 31 % classes;
-    StatisticsRows job = {.shape = shape,
-                          .logits = in(logits),
-                          .weights = {},
-                          .target = target.data(),
-                          .class_weights = nullptr,
-                          .ignore_index = kIgnored,
-                          .softcap = 0,
-                          .expected = false,
-                          .out_of_range = nullptr};
+    const StatisticsRows job = of_classes(target);
     Array<Number> maximum(rows), log_sum(rows), target_logit(rows), share(1);
     Array<char> partial(cuda::partial_bytes(shape)), sums(cuda::kLossPartialBytes);
     report[0] = 0;
