@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 import activations_ext._C as _C
 from activations_ext._torchs import torchs
-from activations_ext.compiled import holds_torchs, let_inductor_call_operators
+from activations_ext.compiled import holds_torchs
 from activations_ext.export import uses_torchs
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -85,8 +85,6 @@ def call_operator(
 
 def has_kernel(input: Tensor) -> bool:
     """The operators compute with ``input``; what is left is for torch's functions."""
-    if is_dynamo_compiling():
-        let_inductor_call_operators()
     return (
         not uses_torchs()
         and input.dtype in DTYPES

@@ -25,7 +25,17 @@ os.environ["ACTIVATIONS_EXT_COMPILED"] = "ours"
 
 ONLY_ON_CPU = (
     *("architectures", "benchmarks", "build", "capabilities", "compile", "compiled_choice"),
-    *("cuda_sources", "export", "half", "large_blocks", "memory", "minimax", "readme", "sanitized"),
+    *(
+        "cuda_sources",
+        "export",
+        "half",
+        "inductor",
+        "large_blocks",
+        "memory",
+        "minimax",
+        "readme",
+        "sanitized",
+    ),
 )
 """Test files about the CPU's kernels, the sources or other processes. A GPU does not round 16 bits
 from the same float32: test_cuda.py has every pattern for it."""

@@ -30,13 +30,13 @@ def targets(function: Callable[..., Any], *inputs: Tensor) -> str:
     return " ".join(seen)
 
 
-@pytest.mark.parametrize("choice", ["measured", "ours", "torchs"])
+@pytest.mark.parametrize("choice", ["measured", "ours", "whole", "torchs"])
 @pytest.mark.parametrize("case", DEFAULT_CASES, ids=str)
 def test_the_graph_holds_what_was_chosen(case: Case, choice: Choice) -> None:
     x = sample(12).view(3, 4)
     with in_compiled_graphs(choice):
         called = targets(case, x)
-        ours = choice == "ours" or (choice == "measured" and case.name in FASTER)
+        ours = choice in ("ours", "whole") or (choice == "measured" and case.name in FASTER)
         assert ("activations_ext" in called) == ours
         torch._dynamo.reset()
         compiled = torch.compile(case, fullgraph=True, backend="aot_eager")

@@ -16,7 +16,7 @@ typedef float CounterFloats __attribute__((vector_size(kVectorBytes / 2)));
 
 // Products of the lower 32 bits of each lane.
 inline Counters multiply_low_words(Counters a, Counters b) {
-#if defined(__AVX512F__)
+#if defined(ACTIVATIONS_EXT_AVX512)
   return bit_cast_lanes<Counters>(
       _mm512_maskz_mul_epu32(0xff, bit_cast_lanes<__m512i>(a), bit_cast_lanes<__m512i>(b)));
 #elif defined(__AVX2__)

@@ -24,7 +24,7 @@ struct Pieces {
 template <int kLowest, std::size_t kSize>
 inline V lookup(const float (&table)[kSize], V u) {
   const auto index = bit_cast_lanes<Mask<float>::Native>(u.native) >> kLowest;
-#if defined(__AVX512F__)
+#if defined(ACTIVATIONS_EXT_AVX512)
   static_assert(kSize == 16 || kSize == 32);
   const auto places = bit_cast_lanes<__m512i>(index);
   const __m512 low = _mm512_loadu_ps(table);

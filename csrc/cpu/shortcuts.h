@@ -2,7 +2,9 @@
 // ../activation.h). Included wherever kernels are compiled.
 #pragma once
 
-#if defined(__AVX512F__)
+#include "vec.h"
+
+#if defined(ACTIVATIONS_EXT_AVX512)
 #include "avx512/gelu_pieces.h"
 #include "avx512/logistic_pieces.h"
 #include "avx512/mish_pieces.h"

@@ -34,7 +34,7 @@ inline UnsignedWords rounded_to_bfloat16(Vec<float> x) {
 }
 
 inline Vec<float> from_bits(BFloat16, HalfWords bits) {
-#if defined(__AVX512F__)
+#if defined(ACTIVATIONS_EXT_AVX512)
   const auto words = bit_cast_lanes<UnsignedWords>(
       _mm512_maskz_cvtepu16_epi32(0xffff, bit_cast_lanes<__m256i>(bits)));
 #elif defined(__AVX2__)  // GCC 12 makes five instructions of the conversion
@@ -47,7 +47,7 @@ inline Vec<float> from_bits(BFloat16, HalfWords bits) {
 }
 inline HalfWords to_bits(BFloat16, Vec<float> x) {
   const UnsignedWords words = rounded_to_bfloat16(x) >> 16;
-#if defined(__AVX512F__)
+#if defined(ACTIVATIONS_EXT_AVX512)
   return bit_cast_lanes<HalfWords>(
       _mm512_maskz_cvtepi32_epi16(0xffff, bit_cast_lanes<__m512i>(words)));
 #elif defined(__AVX2__)
@@ -59,7 +59,7 @@ inline HalfWords to_bits(BFloat16, Vec<float> x) {
 #endif
 }
 
-#if defined(__AVX512F__)
+#if defined(ACTIVATIONS_EXT_AVX512)
 inline Vec<float> from_bits(Half, HalfWords bits) {
   return _mm512_maskz_cvtph_ps(0xffff, bit_cast_lanes<__m256i>(bits));
 }
@@ -98,7 +98,7 @@ inline HalfWords to_bits(Half, Vec<float> x) {
 // A store that bypasses the cache, in the widest pieces there are; `to` is aligned to them.
 template <class Native>
 inline void stream_store(void* to, Native value) {
-#if defined(__AVX512F__)
+#if defined(ACTIVATIONS_EXT_AVX512)
   if constexpr (sizeof(Native) == 64)
     return _mm512_stream_si512(static_cast<__m512i*>(to), bit_cast_lanes<__m512i>(value));
 #endif

@@ -17,9 +17,15 @@
 #include <immintrin.h>
 #endif
 
+// The code that torch.compile generates is compiled for this very processor, and may have been told
+// to use AVX2 all the same.
+#if defined(__AVX512F__) && !defined(CPU_CAPABILITY_AVX2)
+#define ACTIVATIONS_EXT_AVX512
+#endif
+
 namespace activations_ext::cpu {
 
-#if defined(__AVX512F__)
+#if defined(ACTIVATIONS_EXT_AVX512)
 constexpr int kVectorBytes = 64;
 #elif defined(__AVX2__)
 constexpr int kVectorBytes = 32;
@@ -72,7 +78,7 @@ struct Vec {
 
 // True in some lane.
 inline bool any(Mask<float> mask) {
-#if defined(__AVX512F__)
+#if defined(ACTIVATIONS_EXT_AVX512)
   return _mm512_movepi32_mask(reinterpret_cast<__m512i>(mask.native)) != 0;
 #elif defined(__AVX2__)
   return _mm256_movemask_ps(reinterpret_cast<__m256>(mask.native)) != 0;
@@ -118,7 +124,7 @@ inline Vec<T> copysign(Vec<T> magnitude, Vec<T> sign) {
 template <class T>
 inline Vec<T> at_least(Vec<T> x, double low) {
   const Vec<T> bound = low;
-#if defined(__AVX512F__)
+#if defined(ACTIVATIONS_EXT_AVX512)
   if constexpr (sizeof(T) == 4) return _mm512_maskz_max_ps(0xffff, bound.native, x.native);
 #elif defined(__AVX2__)
   if constexpr (sizeof(T) == 4) return _mm256_max_ps(bound.native, x.native);
@@ -130,7 +136,7 @@ inline Vec<T> at_least(Vec<T> x, double low) {
 template <class T>
 inline Vec<T> at_most(Vec<T> x, double high) {
   const Vec<T> bound = high;
-#if defined(__AVX512F__)
+#if defined(ACTIVATIONS_EXT_AVX512)
   if constexpr (sizeof(T) == 4) return _mm512_maskz_min_ps(0xffff, bound.native, x.native);
 #elif defined(__AVX2__)
   if constexpr (sizeof(T) == 4) return _mm256_min_ps(bound.native, x.native);
@@ -143,7 +149,7 @@ inline Vec<T> at_most(Vec<T> x, double high) {
 // The larger one. Which of them, if one is NaN, is not said.
 template <class T>
 inline Vec<T> larger(Vec<T> a, Vec<T> b) {
-#if defined(__AVX512F__)
+#if defined(ACTIVATIONS_EXT_AVX512)
   if constexpr (sizeof(T) == 4) return _mm512_maskz_max_ps(0xffff, a.native, b.native);
 #elif defined(__AVX2__)
   if constexpr (sizeof(T) == 4) return _mm256_max_ps(a.native, b.native);
@@ -167,7 +173,7 @@ inline Vec<double> library_erfc(Vec<double> x) { return of_each_lane(std::erfc, 
 
 // a·b + c with one rounding.
 inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
-#if defined(__AVX512F__)
+#if defined(ACTIVATIONS_EXT_AVX512)
   return _mm512_fmadd_ps(a.native, b.native, c.native);
 #elif defined(__FMA__)
   return _mm256_fmadd_ps(a.native, b.native, c.native);
@@ -196,7 +202,7 @@ inline Vec<float> madd(Vec<float> a, Vec<float> b, Vec<float> c) {
 }
 
 inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
-#if defined(__AVX512F__)
+#if defined(ACTIVATIONS_EXT_AVX512)
   return _mm512_fmadd_pd(a.native, b.native, c.native);
 #elif defined(__FMA__)
   return _mm256_fmadd_pd(a.native, b.native, c.native);
@@ -218,7 +224,7 @@ inline Vec<float> power_of_two(Vec<float> shifted) {
 
 // x·2ⁿ for integral n in [−231, 129], rounded once.
 inline Vec<float> scale_by_power_of_two(Vec<float> x, Vec<float> n) {
-#if defined(__AVX512F__)
+#if defined(ACTIVATIONS_EXT_AVX512)
   return _mm512_maskz_scalef_ps(0xffff, x.native, n.native);  // the plain form warns in GCC 12
 #else
   // In two steps: 2ⁿ itself would overflow or underflow. The first product is exact.
@@ -268,7 +274,7 @@ inline Split<Vec<float>> split(Vec<float> x) {
 
 }  // namespace activations_ext::cpu
 
-#if defined(__AVX512F__)
+#if defined(ACTIVATIONS_EXT_AVX512)
 namespace activations_ext {
 template <>
 inline constexpr bool kScalesAtOnce<cpu::Vec<float>> = true;

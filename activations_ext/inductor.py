@@ -1,0 +1,208 @@
+"""Our formulas inside the loops that torch.compile's Inductor generates for the CPU.
+
+An operator that Inductor cannot look into costs a pass over memory on each side. So Inductor is
+given a *lowering* of each activation: to it an elementwise operation that fuses with its
+neighbours, and in the C++ that it writes a call into csrc/compiled/loops.h, which runs the formula
+of the activation's header on a register. Nothing is written a second time, and the result has the
+bits of the eager one.
+
+Inductor has no public seam for this. What is used of it is looked up as it is imported; where
+something is missing, our operators stay whole, as any operator of a library does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib.abc
+import importlib.util
+import math
+import sys
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from activations_ext.compiled import chosen
+from activations_ext.registry import ACTIVATIONS
+
+_ENTRY = "torch._inductor.compile_fx"
+_CALL = "activations_ext::compiled::call<"
+_NUMBERS = {torch.float32: "float", torch.bfloat16: "at::BFloat16", torch.float16: "at::Half"}
+_packaged = Path(__file__).parent / "include"
+INCLUDE = _packaged if _packaged.is_dir() else Path(__file__).parent.parent / "csrc"
+"""The headers of csrc/; in a wheel they lie within the package."""
+
+
+# --- the code ---------------------------------------------------------------------------------
+
+
+@functools.cache
+def _digest() -> str:
+    """Of everything that decides what generated code does: caches have to know."""
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    for path in sorted(INCLUDE.rglob("*.h")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _literal(number: float) -> str:
+    if math.isnan(number):
+        return "NAN"
+    return repr(float(number)) if math.isfinite(number) else f"{'-' * (number < 0)}INFINITY"
+
+
+def _call(name: str, which: str, parameters: Sequence[float], dtype: torch.dtype) -> str:
+    """The beginning of a call: what it is of follows."""
+    numbers = ", ".join(map(_literal, parameters))
+    return f'{_CALL}"{name}", activations_ext::Pass::{which}, {_NUMBERS[dtype]}>({{{numbers}}}'
+
+
+def _emitting(before: Callable[..., str]) -> Any:
+    """Inductor's operation for inline assembly, which its C++ has not: there it is our calls."""
+
+    def inline_asm_elementwise(*operands: Any, asm: str, **options: Any) -> str:
+        if not asm.startswith(_CALL):
+            return before(*operands, asm=asm, **options)
+        return f"{asm}, {', '.join(map(str, operands))})"
+
+    return staticmethod(inline_asm_elementwise)
+
+
+def _including(define: Callable[..., str]) -> Callable[..., str]:
+    """Of Inductor's function that is shown each kernel's code, loops and templates alike."""
+    prefix = "#include <torch/csrc/inductor/cpp_prefix.h>\n"
+    include = f'#include "{INCLUDE / "compiled/loops.h"}"  // {_digest()}\n'
+
+    @functools.wraps(define)
+    def defined(scheduling: Any, code: str, *args: Any, **kwargs: Any) -> str:
+        if _CALL in code:
+            code = code.replace(prefix, prefix + include, 1)
+        return define(scheduling, code, *args, **kwargs)
+
+    return defined
+
+
+# --- the lowerings ----------------------------------------------------------------------------
+
+
+def _lowering(operator: Any, name: str, suffix: str) -> Callable[..., Any]:
+    from torch._inductor import config, lowering
+    from torch._inductor.virtualized import V, ops
+
+    whole = lowering.fallback_handler(operator, add_to_fallback_set=False)
+    defaults = [argument.default_value for argument in operator._schema.arguments]
+    reads = 2 if suffix else 1
+
+    def lower(*args: Any) -> Any:
+        given = [*args, *defaults[len(args) :]]  # a graph leaves defaults out
+        of_result = bool(suffix) and given.pop()
+        tensors, parameters = given[:reads], given[reads:]
+        dtype, device = tensors[0].get_dtype(), tensors[0].get_device()
+        fuses = (
+            chosen() != "whole"
+            and device.type == "cpu"
+            and config.cpu_backend == "cpp"
+            and dtype in _NUMBERS
+            and all(isinstance(parameter, (int, float)) for parameter in parameters)
+        )
+        if not fuses:
+            return whole(*args)
+        which = "k" + (suffix.strip("_").title() or "Forward") + "OfResult" * of_result
+        call = _call(name, which, parameters, dtype)
+
+        def element(*operands: Any) -> Any:
+            operands = tuple(ops.to_dtype(operand, torch.float32) for operand in operands)
+            result = ops.inline_asm_elementwise(*operands, asm=call, dtype=torch.float32)
+            return ops.to_dtype(result, dtype)
+
+        result = lowering.make_pointwise(element)(*tensors)
+        # Computed once however often it is read, as Inductor has it of its own exponentials.
+        if len(V.graph.current_node.users) > 1:
+            result.realize()
+        return result
+
+    return lower
+
+
+def _install() -> None:
+    import torch._inductor.lowering as inductor
+    from torch._functorch import partitioners
+    from torch._inductor import codecache
+    from torch._inductor.codegen import cpp
+
+    def keyed(details: Any, *args: Any, **kwargs: Any) -> None:
+        initialise(details, *args, **kwargs)
+        # Inductor does not tell one ATEN_CPU_CAPABILITY from another either.
+        capability = torch.backends.cpu.get_cpu_capability()
+        details.activations_ext = (_digest(), capability, chosen())
+
+    # Everything is looked up before anything is changed.
+    initialise = codecache.FxGraphHashDetails.__init__
+    scalar, vector = cpp.CppOverrides, cpp.CppVecOverrides
+    emitting = [_emitting(overrides.inline_asm_elementwise) for overrides in (scalar, vector)]
+    including = _including(cpp.CppScheduling.define_kernel)
+    recomputable = partitioners.pointwise_ops()
+    lowerings = {
+        (operator := getattr(torch.ops.activations_ext, row.name + suffix)): _lowering(
+            operator.default, row.name, suffix
+        )
+        for row in ACTIVATIONS
+        for suffix in ("", "_backward", "_curvature")
+    }
+
+    codecache.FxGraphHashDetails.__init__ = keyed  # type: ignore[assignment, method-assign]
+    scalar.inline_asm_elementwise = emitting[0]  # type: ignore[method-assign]
+    vector.inline_asm_elementwise = emitting[1]  # type: ignore[method-assign]
+    cpp.CppScheduling.define_kernel = including  # type: ignore[method-assign]
+    for operator, lower in lowerings.items():
+        inductor.register_lowering(operator.default, type_promotion_kind=None)(lower)
+    recomputable.extend(lowerings)
+
+
+def _allow_operators() -> None:
+    """All of ours, where Inductor was told to compile nothing that it cannot look into."""
+    from torch._inductor.lowering import FALLBACK_ALLOW_LIST
+
+    names = {schema.name for schema in torch._C._jit_get_all_schemas()}
+    FALLBACK_ALLOW_LIST.update(name for name in names if name.startswith("activations_ext::"))
+
+
+# --- the moment -------------------------------------------------------------------------------
+
+
+def _when_imported() -> None:
+    _allow_operators()
+    # Another Inductor than those that this was written for may lack something.
+    with contextlib.suppress(AttributeError, ImportError):
+        _install()
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Waits for Inductor to be imported, which takes a second: not before somebody compiles."""
+
+    def find_spec(self, name: str, *_: Any) -> ModuleSpec | None:
+        if name != _ENTRY:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.loader is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            execute(module)
+            _when_imported()
+
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+if _ENTRY in sys.modules:
+    _when_imported()
+else:
+    sys.meta_path.insert(0, _Finder())

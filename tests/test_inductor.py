@@ -1,0 +1,238 @@
+"""Our formulas inside the loops that Inductor generates, against the eager kernels."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch._inductor.utils import run_and_get_code
+
+from activations_ext import functional as F
+from activations_ext.compiled import Choice, in_compiled_graphs
+from activations_ext.export import keep_operators
+from helpers import (
+    CAPABILITIES,
+    CASES,
+    DEFAULT_CASES,
+    assert_same_bits,
+    case_of,
+    run_python,
+    sample,
+)
+
+SPECIAL = torch.tensor([0.0, -0.0, 1e-40, -1e-40, 88.0, -88.0, 1e30, -1e30])
+NON_FINITE = torch.tensor([math.nan, math.inf, -math.inf])
+
+
+@pytest.fixture(autouse=True)
+def _fresh_dynamo() -> Iterator[None]:
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def compiled(function: Callable[..., Any], *inputs: Any, **options: Any) -> tuple[Any, str]:
+    """The result, and the code that was generated."""
+    result, codes = run_and_get_code(torch.compile(function, fullgraph=True, **options), *inputs)
+    return result, "\n".join(codes)
+
+
+def calls(code: str) -> int:
+    return code.count("compiled::call<")
+
+
+def every(x: Tensor) -> list[Tensor]:
+    return [case(x) for case in CASES]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_every_function_is_fused_and_has_the_same_bits(dtype: torch.dtype) -> None:
+    """Neighbours that are exact, so that only the order of the roundings could differ."""
+    x = torch.cat([SPECIAL, NON_FINITE, sample(1000)]).to(dtype)
+    results, code = compiled(lambda y: [-one for one in every(-y)], x)
+    assert "torch.ops.activations_ext" not in code
+    for case in CASES:
+        assert f'call<"{case.name}", activations_ext::Pass::kForward' in code
+    for case, result, wanted in zip(CASES, results, every(-x), strict=True):
+        assert_same_bits(result, -wanted, f"{case}: ")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_first_and_second_derivatives(dtype: torch.dtype) -> None:
+    operators = torch.ops.activations_ext
+    x, grad = sample(107).to(dtype), sample(107, seed=3).clamp(-9, 9).to(dtype)
+
+    def derivatives(g: Tensor, saved: Tensor) -> list[Tensor]:
+        return [
+            getattr(operators, case.name + suffix)(g, saved, *case.parameters)
+            for case in CASES
+            for suffix in ("_backward", "_curvature")
+        ]
+
+    results, code = compiled(derivatives, grad, x)
+    assert "torch.ops.activations_ext" not in code
+    for result, wanted in zip(results, derivatives(grad, x), strict=True):
+        assert_same_bits(result, wanted)
+
+
+@pytest.mark.parametrize("count", [1, 3, 15, 16, 17, 4096, 4099])
+def test_tails(count: int) -> None:
+    x = sample(count)
+    result, code = compiled(lambda y: F.mish(y) * 2, x, dynamic=False)
+    assert calls(code)
+    assert_same_bits(result, F.mish(x) * 2)
+
+
+LOOPS: dict[str, Callable[[Tensor], Tensor]] = {
+    "transposed": lambda x: F.gelu(x.t()).contiguous(),
+    "strided": lambda x: F.silu(x[:, ::3]),
+    "broadcast": lambda x: F.tanh(x[:1]) + x,
+    "masked": lambda x: torch.nn.functional.pad(F.elu(x), (3, 2)),
+    "joined": lambda x: torch.cat([F.mish(x), F.softplus(x)]),
+    "where": lambda x: torch.where(x > 0, F.sigmoid(x), F.celu(x, 0.5)),
+    "with integers": lambda x: F.tanh(x) * torch.arange(x.shape[1]),
+    "with float64": lambda x: F.tanh(x).double() * 2.0,
+    "into bfloat16": lambda x: F.gelu_tanh(x).bfloat16(),
+    "row sums": lambda x: F.mish(x).sum(1),
+    "column sums": lambda x: F.silu(x).sum(0),
+    "maxima": lambda x: F.gelu(x).amax(1),
+    "norm": lambda x: torch.nn.functional.layer_norm(F.gelu(x), x.shape[1:]),
+    "softmax": lambda x: F.tanh(x).softmax(1),
+    "indexed": lambda x: F.selu(x[torch.tensor([2, 0, 1])]),
+    "used twice": lambda x: (y := F.mish(x)).sum(1, keepdim=True) + y,
+    "linear": lambda x: F.gelu(x @ x.t() * 0.1) @ x,
+}
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("loop", LOOPS)
+def test_loops(loop: str, dynamic: bool) -> None:
+    x = sample(7 * 83).clamp(-9, 9).view(7, 83)
+    result, code = compiled(LOOPS[loop], x, dynamic=dynamic)
+    assert calls(code)
+    torch.testing.assert_close(result, LOOPS[loop](x), rtol=2e-6, atol=2e-6)
+
+
+def test_what_is_read_twice_is_computed_once() -> None:
+    x = sample(64 * 256).view(64, 256)
+    _, code = compiled(lambda y: (F.mish(y).sum(1), F.mish(y).cos()), x, dynamic=False)
+    first, twice = calls(compiled(lambda y: F.mish(y).cos(), x, dynamic=False)[1]), calls(code)
+    assert twice <= 2 * first
+
+
+def test_parameters_that_are_no_numbers() -> None:
+    for case in (case_of("elu", math.inf), case_of("threshold", -math.inf, math.nan)):
+        x = sample(50)
+        result, code = compiled(case, x)
+        assert calls(code)
+        assert_same_bits(result, case(x), f"{case}: ")
+
+
+def test_float64_stays_whole() -> None:
+    x = sample(50, torch.float64)
+    result, code = compiled(F.mish, x)
+    assert not calls(code)
+    assert_same_bits(result, F.mish(x))
+
+
+def test_whole_and_back() -> None:
+    """The choice is part of the key of Inductor's caches, which outlive Dynamo's."""
+    x, codes = sample(50), []
+    choices: tuple[Choice, ...] = ("ours", "whole", "ours")
+    for choice in choices:
+        torch._dynamo.reset()
+        with in_compiled_graphs(choice):
+            result, code = compiled(lambda y: F.mish(y) + 1, x)
+        assert_same_bits(result, F.mish(x) + 1)
+        codes.append(code)
+    assert [bool(calls(code)) for code in codes] == [True, False, True]
+
+
+def test_training() -> None:
+    """Forward, backward and the second derivative through AOTAutograd."""
+    for case in DEFAULT_CASES:
+        torch._dynamo.reset()
+        x = sample(40).clamp(-9, 9).requires_grad_()
+
+        def loss(y: Tensor, case: Any = case) -> Tensor:
+            return (case(2 * y) * y).sum()
+
+        (ours,) = torch.autograd.grad(torch.compile(loss, fullgraph=True)(x), x)
+        (wanted,) = torch.autograd.grad(loss(x), x)
+        torch.testing.assert_close(ours, wanted, rtol=2e-6, atol=2e-6, msg=str(case))
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_each_instruction_set(capability: str) -> None:
+    """One cache for all of them, as a user has it."""
+    program = """
+import torch
+from activations_ext import functional as F
+from helpers import CASES, assert_same_bits, sample
+x = sample(1003)
+for count in (1003, 5):
+    results = torch.compile(lambda y: [-case(y) for case in CASES], dynamic=False)(x[:count])
+    for case, result in zip(CASES, results, strict=True):
+        if torch.backends.cpu.get_cpu_capability() == "DEFAULT":
+            # Generated code is compiled for this processor, with its fused multiply-adds.
+            torch.testing.assert_close(result, -case(x[:count]), rtol=1e-6, atol=1e-6)
+        else:
+            assert_same_bits(result, -case(x[:count]), f"{case}: ")
+print("same")
+"""
+    environment = {"TORCHINDUCTOR_CACHE_DIR": os.environ["TORCHINDUCTOR_CACHE_DIR"]}
+    printed = run_python(
+        program, ATEN_CPU_CAPABILITY=capability, ACTIVATIONS_EXT_COMPILED="ours", **environment
+    )
+    assert printed.strip() == "same"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_an_inductor_that_lacks_the_seam_keeps_operators_whole(known: bool, tmp_path: Path) -> None:
+    program = f"""
+import sys, torch
+import torch._inductor.lowering
+from torch._inductor.codegen import cpp
+assert "torch._inductor.compile_fx" not in sys.modules
+define = cpp.CppScheduling.define_kernel
+if not {known}:
+    del cpp.CppScheduling.define_kernel
+import activations_ext
+from activations_ext import functional as F
+import torch._inductor.compile_fx
+if not {known}:
+    cpp.CppScheduling.define_kernel = define
+from torch._inductor.utils import run_and_get_code
+x = torch.randn(30)
+result, codes = run_and_get_code(torch.compile(F.mish, fullgraph=True), x)
+assert torch.equal(result, F.mish(x))
+print("compiled::call<" in codes[0])
+"""
+    printed = run_python(
+        program, ACTIVATIONS_EXT_COMPILED="ours", TORCHINDUCTOR_CACHE_DIR=str(tmp_path)
+    )
+    assert printed.strip() == str(known)
+
+
+def test_ahead_of_time_and_without_python(tmp_path: Path) -> None:
+    """AOTInductor's package, and the wrapper in C++."""
+
+    class Network(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return F.mish(x) * F.gelu(x + 1)
+
+    x = sample(67)
+    with keep_operators():
+        program = torch.export.export(Network(), (x,))
+    path = torch._inductor.aoti_compile_and_package(program, package_path=str(tmp_path / "a.pt2"))
+    assert_same_bits(torch._inductor.aoti_load_package(path)(x), Network()(x))
+    with torch._inductor.config.patch(cpp_wrapper=True):
+        result, code = compiled(Network(), x)
+    assert calls(code)
+    assert_same_bits(result, Network()(x))
