@@ -12,9 +12,12 @@ import torch
 
 Choice = Literal["measured", "ours", "whole", "torchs"]
 
-# On a CPU faster than Inductor's code alone and between 2·x + b and ·x, forward and with backward,
-# on AVX-512 and on AVX2: `python -m benchmarks.compiled`, benchmarks/results/compiled-*.md.
-FASTER = frozenset({"logsigmoid", "mish"})
+FASTER: dict[str, frozenset[str]] = {
+    "AVX2": frozenset({"logsigmoid", "mish"}),
+    "AVX512": frozenset({"logsigmoid", "mish"}),
+}
+"""By instruction set: the functions that are no slower than torch's in compiled graphs, alone and
+between neighbours; ``python -m benchmarks.compiled``, benchmarks/results/compiled-*.md."""
 
 
 def _checked(choice: str) -> Choice:
@@ -55,11 +58,18 @@ def in_compiled_graphs(choice: Choice) -> Iterator[None]:
         _switch.choice = before
 
 
+def _capability() -> str:
+    return torch.backends.cpu.get_cpu_capability()
+
+
+_capability._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
 def holds_torchs(name: str, device: torch.device) -> bool:
     """A graph that is being compiled is to hold torch's function ``name``."""
     if name.endswith("_with_seed"):
         return False  # torch draws the numbers in another operator
     choice = _switch.choice
     # Measured on CPUs: elsewhere the compiler's own code, until somebody has.
-    faster = device.type == "cpu" and name in FASTER
+    faster = device.type == "cpu" and name in FASTER.get(_capability(), ())
     return choice == "torchs" or (choice == "measured" and not faster)

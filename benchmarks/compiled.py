@@ -1,7 +1,8 @@
-"""Times compiled graphs that hold our operators against ones that hold torch's, and writes
-compiled-<instruction set>.md: each function alone and in the chain f(2·x + b)·x.
+"""Times compiled graphs with our functions fused into their loops, with our operators whole and
+with torch's functions, and writes compiled-<instruction set>.md: each function alone, in the chain
+f(2·x + b)·x, and in a block of linear layers.
 
-python -m benchmarks.compiled [--seconds 0.5] [--out DIR]
+python -m benchmarks.compiled [--seconds 0.3] [--out DIR]
 """
 
 from __future__ import annotations
@@ -19,8 +20,12 @@ from benchmarks import tables
 from benchmarks.timing import Contender, interleaved
 
 SHAPE = (2048, 2048)
-CHOICES: tuple[Choice, ...] = ("ours", "torchs")
+CHOICES: tuple[Choice, ...] = ("ours", "whole", "torchs")
+WIDTH = 512
 Function = Callable[[Tensor], Tensor]
+
+
+ACTIVATION_NAMES = frozenset(row.name for row in ACTIVATIONS)
 
 
 def functions() -> dict[str, Function]:
@@ -56,30 +61,48 @@ def times(function: Function, x: Tensor, seconds: float) -> dict[Choice, float]:
     return {choice: 1e3 * measured[choice] for choice in CHOICES}
 
 
+def faster(measured: list[dict[Choice, float]]) -> bool:
+    """Ours is no slower than torch's, but for 2 % of noise."""
+    return all(one["ours"] <= 1.02 * one["torchs"] for one in measured)
+
+
 def table(seconds: float) -> str:
     x, b = torch.randn(SHAPE), torch.randn(SHAPE[1])
+    half, weight = x.bfloat16(), torch.randn(WIDTH, WIDTH) / WIDTH**0.5
+    batch = torch.randn(SHAPE[0], WIDTH)
     lines = [
-        f"# In compiled graphs\n\n{tables.machine()}, float32, {SHAPE[0]} × {SHAPE[1]}. "
-        "Milliseconds around our operator / around torch's function,\nwhich Inductor fuses. *Ours* "
-        "where ours is no slower in each.\n",
-        "| function | alone | 2·x + b, f, ·x | chain, forward+backward | holds |",
-        "| --- | ---: | ---: | ---: | --- |",
+        f"# In compiled graphs\n\n{tables.machine()}, {SHAPE[0]} × {SHAPE[1]}, float32 but for "
+        f"the last; the block is {SHAPE[0]} × {WIDTH}.\nMilliseconds with ours fused / ours "
+        "whole / torch's. *Ours* where it is at most 2 % slower\nthan torch's in each column but "
+        "the block's, which is mostly products.\n",
+        "| function | alone | 2·x + b, f, ·x | chain, forward+backward | linear, f, linear "
+        "| chain, bfloat16 | holds |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     for name, function in track(functions().items(), description="compiling"):
 
         def chain(y: Tensor, f: Function = function) -> Tensor:
-            return f(2 * y + b) * y
+            return f(2 * y + b.to(y.dtype)) * y
+
+        def block(y: Tensor, f: Function = function) -> Tensor:
+            return torch.mm(f(torch.mm(y, weight)), weight)
 
         measured = [
             times(function, x, seconds),
             times(chain, x, seconds),
             times(chain, x.detach().requires_grad_(), seconds),
         ]
-        ours = all(one["ours"] <= one["torchs"] for one in measured)
-        cells = [f"{one['ours']:.2f} / {one['torchs']:.2f}" for one in measured]
-        lines.append(f"| {name} | {' | '.join(cells)} | {'ours' if ours else 'torch’s'} |")
+        shown = [*measured, {}, {}]
+        if name in ACTIVATION_NAMES:
+            shown[3] = times(block, batch, seconds)
+            shown[4] = times(chain, half, seconds)
+            measured.append(shown[4])
+        cells = [" / ".join(f"{one[way]:.2f}" for way in CHOICES) if one else "" for one in shown]
+        lines.append(
+            f"| {name} | {' | '.join(cells)} | {'ours' if faster(measured) else 'torch’s'} |"
+        )
     return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
-    tables.write("compiled", table, seconds=0.5, description=__doc__ or "")
+    tables.write("compiled", table, seconds=0.3, description=__doc__ or "")

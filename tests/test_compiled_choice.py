@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from activations_ext import cpu_capability
 from activations_ext import functional as F
 from activations_ext.compiled import FASTER, Choice, holds_torchs, in_compiled_graphs
 from helpers import DEFAULT_CASES, Case, assert_same_bits, gradient, run_python, sample
@@ -36,7 +37,9 @@ def test_the_graph_holds_what_was_chosen(case: Case, choice: Choice) -> None:
     x = sample(12).view(3, 4)
     with in_compiled_graphs(choice):
         called = targets(case, x)
-        ours = choice in ("ours", "whole") or (choice == "measured" and case.name in FASTER)
+        ours = choice in ("ours", "whole") or (
+            choice == "measured" and case.name in FASTER[cpu_capability()]
+        )
         assert ("activations_ext" in called) == ours
         torch._dynamo.reset()
         compiled = torch.compile(case, fullgraph=True, backend="aot_eager")
@@ -64,14 +67,12 @@ def test_what_was_measured_on_cpus_is_for_cpus() -> None:
         assert not holds_torchs("mish", cuda)
 
 
-def test_the_default_is_what_was_measured() -> None:
-    """Ours where neither instruction set has it slower."""
-    chosen = []
-    for path in sorted(RESULTS.glob("compiled-*.md")):
-        rows = [line.split(" | ") for line in path.read_text().splitlines() if " / " in line]
-        chosen.append({row[0].removeprefix("| ") for row in rows if row[-1].startswith("ours")})
-    assert len(chosen) == 2
-    assert set.intersection(*chosen) == FASTER
+@pytest.mark.parametrize("capability", FASTER)
+def test_the_default_is_what_was_measured(capability: str) -> None:
+    path = RESULTS / f"compiled-{capability.lower()}.md"
+    rows = [line.split(" | ") for line in path.read_text().splitlines() if " / " in line]
+    chosen = {row[0].removeprefix("| ") for row in rows if row[-1].startswith("ours")}
+    assert chosen == FASTER[capability]
 
 
 def test_another_choice_compiles_anew() -> None:
