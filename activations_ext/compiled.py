@@ -13,8 +13,45 @@ import torch
 Choice = Literal["measured", "ours", "whole", "torchs"]
 
 FASTER: dict[str, frozenset[str]] = {
-    "AVX2": frozenset({"logsigmoid", "mish"}),
-    "AVX512": frozenset({"logsigmoid", "mish"}),
+    "AVX2": frozenset(
+        {
+            "elu",
+            "selu",
+            "celu",
+            "serlu",
+            "squared_relu",
+            "hardtanh",
+            "sigmoid",
+            "tanh",
+            "logsigmoid",
+            "softsign",
+            "tanhshrink",
+            "softplus",
+            "gelu_tanh",
+            "silu",
+            "mish",
+            "softshrink",
+            "exp",
+        }
+    ),
+    "AVX512": frozenset(
+        {
+            "elu",
+            "celu",
+            "serlu",
+            "squared_relu",
+            "sigmoid",
+            "tanh",
+            "logsigmoid",
+            "tanhshrink",
+            "softplus",
+            "gelu_tanh",
+            "silu",
+            "mish",
+            "exp",
+            "binary_cross_entropy_with_logits",
+        }
+    ),
 }
 """By instruction set: the functions that are no slower than torch's in compiled graphs, alone and
 between neighbours; ``python -m benchmarks.compiled``, benchmarks/results/compiled-*.md."""
