@@ -5,7 +5,8 @@
 """
 
 from activations_ext import _build  # noqa: F401, I001 — before everything that is compiled
-from activations_ext import compiled, export, functional, inductor, likelihood, monitor, nn
+from activations_ext import _inductor  # noqa: F401 — waits for torch.compile
+from activations_ext import compiled, export, functional, likelihood, monitor, nn
 from activations_ext._kernels import check_targets, cpu_capability, empty_cache
 from activations_ext.replacement import disable, enable, enabled, replaced
 
@@ -23,7 +24,6 @@ __all__ = [
     "enabled",
     "export",
     "functional",
-    "inductor",
     "likelihood",
     "monitor",
     "nn",

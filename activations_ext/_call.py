@@ -74,7 +74,7 @@ def call_operator(
     point, which saves a microsecond. Where there is no kernel, torch's own function runs.
     """
     if is_dynamo_compiling():
-        if not has_kernel(input) or holds_torchs(name, input.device):
+        if not has_kernel(input) or holds_torchs(name, input):
             return _torchs(name, input, parameters, inplace)
         return getattr(_OPERATORS, name + "_" if inplace else name)(input, *parameters)  # type: ignore[no-any-return]
     result = getattr(_C, name)(input, bool(inplace), *parameters)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Literal, get_args
 
 import torch
+from torch import Tensor
 
 Choice = Literal["measured", "ours", "whole", "torchs"]
 
@@ -53,8 +54,12 @@ FASTER: dict[str, frozenset[str]] = {
         }
     ),
 }
-"""By instruction set: the functions that are no slower than torch's in compiled graphs, alone and
-between neighbours; ``python -m benchmarks.compiled``, benchmarks/results/compiled-*.md."""
+"""By instruction set: the functions that, fused with their neighbours, are no slower than torch's
+in compiled graphs; ``python -m benchmarks.compiled``, benchmarks/results/compiled-*.md."""
+
+FASTER_WHOLE = frozenset({"logsigmoid", "mish"})
+"""Those that are faster even where the compiler cannot fuse them: of float64, in another Inductor,
+with another compiler than GCC."""
 
 
 def _checked(choice: str) -> Choice:
@@ -95,18 +100,23 @@ def in_compiled_graphs(choice: Choice) -> Iterator[None]:
         _switch.choice = before
 
 
-def _capability() -> str:
-    return torch.backends.cpu.get_cpu_capability()
+def _is_faster(name: str, dtype: torch.dtype) -> bool:
+    from activations_ext import _inductor
+
+    faster = FASTER.get(torch.backends.cpu.get_cpu_capability(), frozenset())
+    return name in FASTER_WHOLE or (name in faster and _inductor.fuses(dtype))
 
 
-_capability._dynamo_marked_constant = True  # type: ignore[attr-defined]
+# Dynamo is to ask, and not to look inside.
+_is_faster._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
-def holds_torchs(name: str, device: torch.device) -> bool:
-    """A graph that is being compiled is to hold torch's function ``name``."""
+def holds_torchs(name: str, input: Tensor) -> bool:
+    """A graph that is being compiled is to hold torch's function ``name`` of ``input``."""
     if name.endswith("_with_seed"):
         return False  # torch draws the numbers in another operator
     choice = _switch.choice
+    if choice != "measured":
+        return choice == "torchs"
     # Measured on CPUs: elsewhere the compiler's own code, until somebody has.
-    faster = device.type == "cpu" and name in FASTER.get(_capability(), ())
-    return choice == "torchs" or (choice == "measured" and not faster)
+    return input.device.type != "cpu" or not _is_faster(name, input.dtype)

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from activations_ext import cpu_capability
+from activations_ext import _inductor, cpu_capability
 from activations_ext import functional as F
-from activations_ext.compiled import FASTER, Choice, holds_torchs, in_compiled_graphs
+from activations_ext.compiled import FASTER, FASTER_WHOLE, Choice, holds_torchs, in_compiled_graphs
 from helpers import DEFAULT_CASES, Case, assert_same_bits, gradient, run_python, sample
 
 RESULTS = Path(__file__).resolve().parent.parent / "benchmarks/results"
@@ -38,7 +38,7 @@ def test_the_graph_holds_what_was_chosen(case: Case, choice: Choice) -> None:
     with in_compiled_graphs(choice):
         called = targets(case, x)
         ours = choice in ("ours", "whole") or (
-            choice == "measured" and case.name in FASTER[cpu_capability()]
+            choice == "measured" and case.name in FASTER.get(cpu_capability(), FASTER_WHOLE)
         )
         assert ("activations_ext" in called) == ours
         torch._dynamo.reset()
@@ -59,12 +59,27 @@ def test_losses_and_rows() -> None:
 
 
 def test_what_was_measured_on_cpus_is_for_cpus() -> None:
-    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    cpu, elsewhere = torch.ones(3), torch.ones(3, device="meta")
     with in_compiled_graphs("measured"):
         assert not holds_torchs("mish", cpu)
-        assert holds_torchs("mish", cuda)
+        assert holds_torchs("mish", elsewhere)
     with in_compiled_graphs("ours"):
-        assert not holds_torchs("mish", cuda)
+        assert not holds_torchs("mish", elsewhere)
+
+
+def test_what_cannot_be_fused_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless it is faster all the same: of float64, and where Inductor or its compiler will not."""
+    only_fused = set.union(*map(set, FASTER.values())) - FASTER_WHOLE
+    x = torch.ones(3)
+    with in_compiled_graphs("measured"):
+        for name in only_fused:
+            assert holds_torchs(name, x.double())
+        monkeypatch.setattr(_inductor, "_compiles", lambda: False)
+        for name in only_fused:
+            assert holds_torchs(name, x)
+        for name in FASTER_WHOLE:
+            assert not holds_torchs(name, x)
+            assert not holds_torchs(name, x.double())
 
 
 @pytest.mark.parametrize("capability", FASTER)
@@ -73,6 +88,11 @@ def test_the_default_is_what_was_measured(capability: str) -> None:
     rows = [line.split(" | ") for line in path.read_text().splitlines() if " / " in line]
     chosen = {row[0].removeprefix("| ") for row in rows if row[-1].startswith("ours")}
     assert chosen == FASTER[capability]
+    for name, *cells in rows:
+        if name.removeprefix("| ") in FASTER_WHOLE:
+            alone, chain, both, _, half, _ = (cell.split(" / ") for cell in cells)
+            for _, whole, torchs in (alone, chain, both, half):
+                assert float(whole) < 1.02 * float(torchs)
 
 
 def test_another_choice_compiles_anew() -> None:

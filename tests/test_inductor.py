@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch._inductor.utils import run_and_get_code
 
+from activations_ext import _inductor
 from activations_ext import functional as F
 from activations_ext.compiled import Choice, in_compiled_graphs
 from activations_ext.export import keep_operators
@@ -143,6 +144,15 @@ def test_float64_stays_whole() -> None:
     result, code = compiled(F.mish, x)
     assert not calls(code)
     assert_same_bits(result, F.mish(x))
+
+
+def test_a_compiler_that_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_inductor, "_compiles", lambda: False)
+    x = sample(50)
+    # Nothing that a cache holds.
+    result, code = compiled(lambda y: F.mish(y) * 1.2345, x)
+    assert not calls(code)
+    assert_same_bits(result, F.mish(x) * 1.2345)
 
 
 def test_whole_and_back() -> None:

@@ -52,9 +52,7 @@ def binary_cross_entropy_with_logits(
         and all(t.dtype == input.dtype and t.device == input.device for t in (target, *weights))
         and all(_broadcasts(w, input) for w in weights)
         and not torch.is_autocast_enabled(input.device.type)
-        and not (
-            is_dynamo_compiling() and holds_torchs("binary_cross_entropy_with_logits", input.device)
-        )
+        and not (is_dynamo_compiling() and holds_torchs("binary_cross_entropy_with_logits", input))
     )
     if not fits:
         return torchs("binary_cross_entropy_with_logits")(

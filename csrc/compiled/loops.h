@@ -1,5 +1,6 @@
 // What the C++ loops that torch.compile generates call: one pass of an activation over the numbers
-// in a register, by the same formulas as the kernels. activations_ext/inductor.py writes the calls:
+// in a register, by the same formulas as the kernels. activations_ext/_inductor.py writes the
+// calls:
 //
 //   auto tmp3 = activations_ext::compiled::call<"elu", activations_ext::Pass::kForward, float>(
 //       {1.0}, tmp2);

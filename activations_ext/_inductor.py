@@ -15,9 +15,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import importlib
 import importlib.abc
 import importlib.util
 import math
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
@@ -34,8 +36,32 @@ _ENTRY = "torch._inductor.compile_fx"
 _CALL = "activations_ext::compiled::call<"
 _NUMBERS = {torch.float32: "float", torch.bfloat16: "at::BFloat16", torch.float16: "at::Half"}
 _packaged = Path(__file__).parent / "include"
-INCLUDE = _packaged if _packaged.is_dir() else Path(__file__).parent.parent / "csrc"
-"""The headers of csrc/; in a wheel they lie within the package."""
+_HEADERS = _packaged if _packaged.is_dir() else Path(__file__).parent.parent / "csrc"
+_installed = False
+
+
+def fuses(dtype: torch.dtype) -> bool:
+    """Our functions of CPU tensors of ``dtype`` fuse: Inductor and its compiler have what it takes.
+
+    Imports Inductor.
+    """
+    importlib.import_module(_ENTRY)
+    return _installed and dtype in _NUMBERS and _compiles()
+
+
+@functools.cache
+def _compiles() -> bool:
+    """Inductor's compiler takes the headers. Clang has not been tried."""
+    from torch._inductor import cpp_builder
+
+    try:
+        compiler = cpp_builder.get_cpp_compiler()
+        version = subprocess.check_output(
+            [compiler, "-dumpfullversion"], stderr=subprocess.DEVNULL, text=True
+        )
+    except (OSError, RuntimeError, subprocess.SubprocessError):
+        return False  # there is none
+    return cpp_builder.is_gcc() and int(version.split(".")[0]) >= 12
 
 
 # --- the code ---------------------------------------------------------------------------------
@@ -45,7 +71,7 @@ INCLUDE = _packaged if _packaged.is_dir() else Path(__file__).parent.parent / "c
 def _digest() -> str:
     """Of everything that decides what generated code does: caches have to know."""
     digest = hashlib.sha256(Path(__file__).read_bytes())
-    for path in sorted(INCLUDE.rglob("*.h")):
+    for path in sorted(_HEADERS.rglob("*.h")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -76,7 +102,7 @@ def _emitting(before: Callable[..., str]) -> Any:
 def _including(define: Callable[..., str]) -> Callable[..., str]:
     """Of Inductor's function that is shown each kernel's code, loops and templates alike."""
     prefix = "#include <torch/csrc/inductor/cpp_prefix.h>\n"
-    include = f'#include "{INCLUDE / "compiled/loops.h"}"  // {_digest()}\n'
+    include = f'#include "{_HEADERS / "compiled/loops.h"}"  // {_digest()}\n'
 
     @functools.wraps(define)
     def defined(scheduling: Any, code: str, *args: Any, **kwargs: Any) -> str:
@@ -103,14 +129,14 @@ def _lowering(operator: Any, name: str, suffix: str) -> Callable[..., Any]:
         of_result = bool(suffix) and given.pop()
         tensors, parameters = given[:reads], given[reads:]
         dtype, device = tensors[0].get_dtype(), tensors[0].get_device()
-        fuses = (
+        fused = (
             chosen() != "whole"
             and device.type == "cpu"
             and config.cpu_backend == "cpp"
-            and dtype in _NUMBERS
+            and fuses(dtype)
             and all(isinstance(parameter, (int, float)) for parameter in parameters)
         )
-        if not fuses:
+        if not fused:
             return whole(*args)
         which = "k" + (suffix.strip("_").title() or "Forward") + "OfResult" * of_result
         call = _call(name, which, parameters, dtype)
@@ -139,7 +165,7 @@ def _install() -> None:
         initialise(details, *args, **kwargs)
         # Inductor does not tell one ATEN_CPU_CAPABILITY from another either.
         capability = torch.backends.cpu.get_cpu_capability()
-        details.activations_ext = (_digest(), capability, chosen())
+        details.activations_ext = (_digest(), capability, chosen() == "whole", _compiles())
 
     # Everything is looked up before anything is changed.
     initialise = codecache.FxGraphHashDetails.__init__
@@ -177,9 +203,11 @@ def _allow_operators() -> None:
 
 def _when_imported() -> None:
     _allow_operators()
+    global _installed
     # Another Inductor than those that this was written for may lack something.
     with contextlib.suppress(AttributeError, ImportError):
         _install()
+        _installed = True
 
 
 class _Finder(importlib.abc.MetaPathFinder):
