@@ -312,14 +312,18 @@ constexpr T log1p_unit(T e) {
   }
 }
 
+// log((1 + fraction)·2ⁿ), ln 2 in two parts as in `reduce`
+template <class T>
+constexpr T log_of_parts(T fraction, T n) {
+  return madd(n, T(0.693359375), madd(n, T(-2.12194440e-4), log1p_unit(fraction)));
+}
+
 // log(x) for x = 0 and positive normal numbers
 template <class T>
 constexpr T log(T x) {
   if constexpr (kIsFloat<T>) {
     const auto [m, n] = split(x);
-    // ln 2 in two parts, as in `reduce`.
-    const T fraction = madd(n, T(-2.12194440e-4), log1p_unit(m - T(1.0)));
-    const T result = madd(n, T(0.693359375), fraction);
+    const T result = log_of_parts(m - T(1.0), n);
     return where(x == T(0.0), -infinity<T>(), where(x == x, result, x));
   } else {
     return library_log(x);

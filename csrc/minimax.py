@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from mpmath import (
     atanh,
     cos,
+    erf,
     erfc,
     exp,
     expm1,
@@ -165,12 +166,15 @@ class Table:
     """
 
     f: Function
-    width: mpf
-    count: int
+    width: mpf | int = 0
+    count: int = 16
     degree: int = 5
     over_x: Function | None = None
     floor: float = 0.0
     first: int = 0
+
+    def interval(self, piece: int) -> tuple[mpf, mpf]:
+        return piece * self.width, (piece + 1) * self.width
 
     def column(self, piece: int) -> tuple[list[mpf], mpf]:
         """Centre and coefficients of one piece, and the error."""
@@ -183,13 +187,12 @@ class Table:
         def size(x: mpf) -> mpf:
             return max(abs(self.f(x)), mpf(self.floor))
 
-        half = self.width / 2
-        low = piece * self.width
-        middle = low + half
+        low, high = self.interval(piece)
+        half, middle = (high - low) / 2, (low + high) / 2
         coefficients, error = remez(
             lambda h: self.f(middle + h), lambda h: 1 / size(middle + h), -half, half, self.degree
         )
-        centre, coefficients = best_centre(self.f, size, coefficients, low, low + self.width)
+        centre, coefficients = best_centre(self.f, size, coefficients, low, high)
         return [centre, *coefficients], error
 
     def show(self) -> str:
@@ -201,6 +204,21 @@ class Table:
         for row in zip(*columns, strict=True):
             lines.append("  {" + ", ".join(map(digits, row)) + "},")
         return "\n".join(lines)
+
+
+@dataclass
+class OctaveTable(Table):
+    """f on [0, 15), in pieces as wide as x + 1 has octaves: their order is that of the lowest two
+    bits of its exponent, then the highest ones of its mantissa.
+    """
+
+    def interval(self, piece: int) -> tuple[mpf, mpf]:
+        in_octave = self.count // 4
+        exponent, part = divmod(piece, in_octave)
+        start = mpf(2) ** ((exponent + 1) % 4)  # 127, the exponent of 1, ends in two ones
+        width = start / in_octave
+        low = start + part * width - 1
+        return low, low + width
 
 
 def digits(coefficient: mpf) -> str:
@@ -258,6 +276,10 @@ def scaled_tail_by_t(t: mpf) -> mpf:
     return mills((1 / t - 1) * sqrt(8)) / t
 
 
+def erf_over_x(x: mpf) -> mpf:
+    return erf(x) / x if x else 2 / sqrt(pi)
+
+
 def half_erf(z: mpf) -> mpf:
     """(½ − Φ(−a))/a of z = a²."""
     a = sqrt(z)
@@ -290,6 +312,10 @@ TABLES = {
     ),
     "kUpperTailByEight": Table(upper_tail, HALF, 8, degree=7),
     "kGELUSlopeTailByEight": Table(gelu_slope_tail, HALF, 8, degree=6, floor=0.05),
+    "kErf": Table(erf, QUARTER, 16, degree=6, over_x=erf_over_x),
+    "kErfByEight": Table(erf, HALF, 8, degree=7, over_x=erf_over_x),
+    "kMills": OctaveTable(mills, degree=6),
+    "kMillsByEight": OctaveTable(mills, count=8, degree=7),
     "kSoftplusTail": Table(lambda a: softplus(-a), HALF, 16),
     "kTanh": Table(tanh, QUARTER, 16, degree=6, over_x=lambda x: tanh(x) / x if x else mpf(1)),
     "kLogisticTail": Table(lambda a: logistic(-a), HALF, 16),

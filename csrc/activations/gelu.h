@@ -39,7 +39,6 @@ struct GELU {
     return exp_minus_half_square_times(T(kPeak) * (T(2.0) - a * a), a);
   }
 
- private:
   static constexpr double kPeak = 0.39894228040143267794;  // φ(0) = 1/√(2π)
 
   // |x| up to where e^(−x²/2) has underflowed.
@@ -47,6 +46,8 @@ struct GELU {
   static constexpr T clamped(T x) {
     return at_most(abs(x), kIsFloat<T> ? 14.9 : 39.0);
   }
+
+ private:
   // m(a) = e^(a²/2)·Φ(−a) for a < kNear, in two parts: a polynomial around kCentre, whose constant
   // is almost a float.
   static constexpr double kNear = 3.75, kCentre = 1.880859375, kAtCentre = 0.1758909532;

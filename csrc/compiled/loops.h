@@ -14,10 +14,20 @@
 #include <tuple>
 
 #include "../cpu/vec.h"
-// The activations after the vectors: scalars have no argument-dependent lookup.
-#include "../cpu/shortcuts.h"
+// The activations after the vectors: scalars have no argument-dependent lookup. Without
+// cpu/shortcuts.h, whose polynomials cover an interval around 0: in a chain most registers hold a
+// number outside it, and would be computed both ways.
+#include "../cpu/mills.h"
 #include "../evaluate.h"
 #include "../registry.h"
+#include "lanes.h"
+
+#if defined(__AVX2__)
+namespace activations_ext::cpu {
+inline V value_of(const GELU&, V x) { return gelu_by_mills(x); }
+inline V slope_of(const GELU&, V x) { return gelu_slope_by_mills(x); }
+}  // namespace activations_ext::cpu
+#endif
 
 namespace activations_ext::compiled {
 
@@ -53,38 +63,6 @@ constexpr A make(Parameters<A> parameters) {
   }
   return std::apply([](auto... parameter) { return A{parameter...}; }, parameters);
 }
-
-using V = cpu::Vec<float>;
-
-// Whoever keeps numbers in another way than V: each is computed as a V.
-template <class Lanes>
-struct As {
-  static constexpr std::size_t kRegisters = sizeof(Lanes) / sizeof(V);
-  static_assert(sizeof(Lanes) == kRegisters * sizeof(V));
-  using Registers = std::array<typename V::Native, kRegisters>;
-
-  template <class F, class... L>
-  static Lanes map(F f, const L&... lanes) {
-    return std::bit_cast<Lanes>(mapped(f, std::bit_cast<Registers>(lanes)...));
-  }
-
- private:
-  template <class F, class... R>
-  static Registers mapped(F f, const R&... registers) {
-    Registers result;
-    for (std::size_t i = 0; i < kRegisters; ++i) result[i] = f(V(registers[i])...).native;
-    return result;
-  }
-};
-
-// A loop's last numbers have the bits that they would have in a register.
-template <>
-struct As<float> {
-  template <class F, class... L>
-  static float map(F f, L... lanes) {
-    return f(V(double(lanes))...).native[0];
-  }
-};
 
 template <Name kName, Pass kPass, class S, class Lanes>
 inline Lanes call(Parameters<Named<kName>> parameters, const Lanes& a, const Lanes& b) {

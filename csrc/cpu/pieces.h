@@ -36,6 +36,15 @@ inline V lookup(const float (&table)[kSize], V u) {
 #endif
 }
 
+// The polynomial around row 0 whose coefficients are the others.
+template <std::size_t kRows, class Row>
+inline V around_centre(V x, Row row) {
+  const V h = x - row(0);
+  V result = row(kRows - 1);
+  for (std::size_t i = kRows - 2; i > 0; --i) result = madd(result, h, row(i));
+  return result;
+}
+
 // What the pieces say of x.
 struct Near {
   Vec<float> value;
@@ -57,13 +66,26 @@ inline Near by_pieces(const Pieces<kRows, kPieces>& pieces, V x) {
   const double origin = (kSigned ? 48.0 : double(kPieces)) * pieces.width;
   const V piece = x + V(origin);
   const auto row = [&](std::size_t i) { return lookup<kLowest>(pieces.rows[i], piece); };
-  const V h = x - row(0);
-  V result = row(kRows - 1);
-  for (std::size_t i = kRows - 2; i > 0; --i) result = madd(result, h, row(i));
+  const V result = around_centre<kRows>(x, row);
   // `piece` is compared, not x, as a number just below the limit is rounded up to what counts as
   // the next piece.
   const V end = kSigned ? abs(piece - V(origin)) : piece;
   return {result, end >= V(kSigned ? pieces.limit : origin + pieces.limit)};
+}
+
+// One polynomial on each of 8 or 16 pieces of 0 ≤ x < 15, as wide as x + 1 has octaves. The lowest
+// two bits of its exponent and the highest of its mantissa count them.
+template <std::size_t kRows, std::size_t kPieces>
+struct Octaves {
+  float rows[kRows][kPieces];
+};
+
+template <std::size_t kRows, std::size_t kPieces>
+inline V by_octaves(const Octaves<kRows, kPieces>& octaves, V x) {
+  constexpr int kLowest = 25 - std::countr_zero(kPieces);
+  const V piece = x + V(1.0);
+  const auto row = [&](std::size_t i) { return lookup<kLowest>(octaves.rows[i], piece); };
+  return around_centre<kRows>(x, row);
 }
 
 }  // namespace activations_ext::cpu
