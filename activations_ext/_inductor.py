@@ -29,11 +29,15 @@ from typing import Any
 
 import torch
 
+from activations_ext import replacement
 from activations_ext.compiled import chosen
 from activations_ext.registry import ACTIVATIONS
 
 _ENTRY = "torch._inductor.compile_fx"
-_CALL = "activations_ext::compiled::call<"
+_NAMESPACE = "activations_ext::compiled::"
+_CALL, _OF = f"{_NAMESPACE}call<", f"{_NAMESPACE}of<"
+_FUNCTIONS = ("exp", "exp2", "expm1", "log", "log1p", "tanh", "sigmoid", "erf", "erfc")
+"""The elementary functions in csrc/compiled/elementary.h."""
 _NUMBERS = {torch.float32: "float", torch.bfloat16: "at::BFloat16", torch.float16: "at::Half"}
 _packaged = Path(__file__).parent / "include"
 _HEADERS = _packaged if _packaged.is_dir() else Path(__file__).parent.parent / "csrc"
@@ -99,15 +103,35 @@ def _emitting(before: Callable[..., str]) -> Any:
     return staticmethod(inline_asm_elementwise)
 
 
+def _replacing(function: Callable[[Any], str]) -> Any:
+    """Inductor's vector code for an elementary function, or ours while ``enable()`` is on."""
+    ours = f"{_OF}{_NAMESPACE}{function.__name__}>"
+
+    @functools.wraps(function)
+    def replacing(x: Any) -> str:
+        if x.dtype == torch.float32 and _replaces():
+            return f"{ours}({x})"
+        return function(x)
+
+    return staticmethod(replacing)
+
+
+def _replaces() -> bool:
+    vectors = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+    return replacement.is_on() and vectors and _compiles()
+
+
 def _including(define: Callable[..., str]) -> Callable[..., str]:
     """Of Inductor's function that is shown each kernel's code, loops and templates alike."""
     prefix = "#include <torch/csrc/inductor/cpp_prefix.h>\n"
-    include = f'#include "{_HEADERS / "compiled/loops.h"}"  // {_digest()}\n'
+    headers = {_CALL: "loops.h", _OF: "elementary.h"}
 
     @functools.wraps(define)
     def defined(scheduling: Any, code: str, *args: Any, **kwargs: Any) -> str:
-        if _CALL in code:
-            code = code.replace(prefix, prefix + include, 1)
+        for beginning, header in headers.items():
+            if beginning in code:
+                include = f'#include "{_HEADERS / "compiled" / header}"  // {_digest()}\n'
+                code = code.replace(prefix, prefix + include, 1)
         return define(scheduling, code, *args, **kwargs)
 
     return defined
@@ -165,12 +189,14 @@ def _install() -> None:
         initialise(details, *args, **kwargs)
         # Inductor does not tell one ATEN_CPU_CAPABILITY from another either.
         capability = torch.backends.cpu.get_cpu_capability()
-        details.activations_ext = (_digest(), capability, chosen() == "whole", _compiles())
+        switches = (chosen() == "whole", replacement.is_on(), _compiles())
+        details.activations_ext = (_digest(), capability, switches)
 
     # Everything is looked up before anything is changed.
     initialise = codecache.FxGraphHashDetails.__init__
     scalar, vector = cpp.CppOverrides, cpp.CppVecOverrides
     emitting = [_emitting(overrides.inline_asm_elementwise) for overrides in (scalar, vector)]
+    replacing = {name: _replacing(getattr(vector, name)) for name in _FUNCTIONS}
     including = _including(cpp.CppScheduling.define_kernel)
     recomputable = partitioners.pointwise_ops()
     lowerings = {
@@ -184,6 +210,8 @@ def _install() -> None:
     codecache.FxGraphHashDetails.__init__ = keyed  # type: ignore[assignment, method-assign]
     scalar.inline_asm_elementwise = emitting[0]  # type: ignore[method-assign]
     vector.inline_asm_elementwise = emitting[1]  # type: ignore[method-assign]
+    for name, function in replacing.items():
+        setattr(vector, name, function)
     cpp.CppScheduling.define_kernel = including  # type: ignore[method-assign]
     for operator, lower in lowerings.items():
         inductor.register_lowering(operator.default, type_promotion_kind=None)(lower)

@@ -5,6 +5,9 @@
 ``torch.nn.GELU()``, the inside of ``torch.nn.TransformerEncoderLayer``, other people's libraries.
 Autograd, names, export, hooks and tools stay torch's. What the kernels do not take (integers,
 complex numbers, other layouts) and every error go to torch's own kernels.
+
+What ``torch.compile`` compiles meanwhile computes float32's exp, log, tanh, … by our vector code
+(``_inductor.py``), and keeps that code until ``torch.compiler.reset()``.
 """
 
 from __future__ import annotations
@@ -81,6 +84,12 @@ def replaced() -> tuple[str, ...]:
     """The operators that are replaced now: ``"aten::gelu"``, ``"aten::gelu.out"``, …"""
     with _lock:
         return tuple(_C.operators_of(_wanted()))
+
+
+def is_on() -> bool:
+    """Something is to be replaced now."""
+    with _lock:
+        return bool(_contexts) or _lasting is not None
 
 
 def _wanted() -> list[str]:

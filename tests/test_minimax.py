@@ -24,7 +24,9 @@ def numbers(text: str) -> list[np.float32]:
 def standing_tables() -> dict[str, list[list[np.float32]]]:
     found = {}
     for header in HEADERS:
-        for name, rows in re.findall(r"constexpr Pieces<.*?> (\w+) = \{(.*?)\}\};", header, re.S):
+        for name, rows in re.findall(
+            r"constexpr (?:Pieces|Octaves)<.*?> (\w+) = \{(.*?)\}\};", header, re.S
+        ):
             found[name] = [numbers(row) for row in re.findall(r"\{([^{}]+)", rows)]
     return found
 
