@@ -29,6 +29,7 @@ from typing import Any
 
 import torch
 
+import activations_ext._C as _C
 from activations_ext import replacement
 from activations_ext.compiled import chosen
 from activations_ext.registry import ACTIVATIONS
@@ -50,7 +51,22 @@ def fuses(dtype: torch.dtype) -> bool:
     Imports Inductor.
     """
     importlib.import_module(_ENTRY)
-    return _installed and dtype in _NUMBERS and _compiles()
+    return _installed and dtype in _NUMBERS and _cpu_backend() == "cpp" and _compiles()
+
+
+def decomposes(name: str) -> bool:
+    """Our function ``name`` has a formula, and Inductor what it takes to see it.
+
+    Imports Inductor.
+    """
+    importlib.import_module(_ENTRY)
+    return _installed and any(row.name == name for row in ACTIVATIONS)
+
+
+def _cpu_backend() -> str:
+    from torch._inductor import config
+
+    return config.cpu_backend
 
 
 @functools.cache
@@ -137,11 +153,16 @@ def _including(define: Callable[..., str]) -> Callable[..., str]:
     return defined
 
 
+def _pass_of(suffix: str, of_result: bool) -> str:
+    """The name of the pass (csrc/activation.h) that an operator with this suffix computes."""
+    return "k" + (suffix.strip("_").title() or "Forward") + "OfResult" * of_result
+
+
 # --- the lowerings ----------------------------------------------------------------------------
 
 
 def _lowering(operator: Any, name: str, suffix: str) -> Callable[..., Any]:
-    from torch._inductor import config, lowering
+    from torch._inductor import lowering
     from torch._inductor.virtualized import V, ops
 
     whole = lowering.fallback_handler(operator, add_to_fallback_set=False)
@@ -156,14 +177,12 @@ def _lowering(operator: Any, name: str, suffix: str) -> Callable[..., Any]:
         fused = (
             chosen() != "whole"
             and device.type == "cpu"
-            and config.cpu_backend == "cpp"
             and fuses(dtype)
             and all(isinstance(parameter, (int, float)) for parameter in parameters)
         )
         if not fused:
             return whole(*args)
-        which = "k" + (suffix.strip("_").title() or "Forward") + "OfResult" * of_result
-        call = _call(name, which, parameters, dtype)
+        call = _call(name, _pass_of(suffix, of_result), parameters, dtype)
 
         def element(*operands: Any) -> Any:
             operands = tuple(ops.to_dtype(operand, torch.float32) for operand in operands)
@@ -179,10 +198,28 @@ def _lowering(operator: Any, name: str, suffix: str) -> Callable[..., Any]:
     return lower
 
 
+def _decomposition(operator: Any, name: str, suffix: str) -> Callable[..., Any]:
+    """The formula on torch's operators, where our code cannot stand in the generated loops."""
+    defaults = [argument.default_value for argument in operator._schema.arguments]
+    reads = 2 if suffix else 1
+
+    def decompose(*args: Any) -> Any:
+        given = [*args, *defaults[len(args) :]]
+        of_result = bool(suffix) and given.pop()
+        tensors, parameters = given[:reads], given[reads:]
+        device, dtype = tensors[0].device, tensors[0].dtype
+        if chosen() == "whole" or (device.type == "cpu" and fuses(dtype)):
+            return NotImplemented
+        which = getattr(_C.Pass, _pass_of(suffix, of_result))
+        return _C.formula(name, which, parameters, tensors[0], tensors[-1])
+
+    return decompose
+
+
 def _install() -> None:
     import torch._inductor.lowering as inductor
     from torch._functorch import partitioners
-    from torch._inductor import codecache
+    from torch._inductor import codecache, decomposition
     from torch._inductor.codegen import cpp
 
     def keyed(details: Any, *args: Any, **kwargs: Any) -> None:
@@ -199,13 +236,14 @@ def _install() -> None:
     replacing = {name: _replacing(getattr(vector, name)) for name in _FUNCTIONS}
     including = _including(cpp.CppScheduling.define_kernel)
     recomputable = partitioners.pointwise_ops()
-    lowerings = {
-        (operator := getattr(torch.ops.activations_ext, row.name + suffix)): _lowering(
-            operator.default, row.name, suffix
-        )
+    operators = {
+        getattr(torch.ops.activations_ext, row.name + suffix): (row.name, suffix)
         for row in ACTIVATIONS
         for suffix in ("", "_backward", "_curvature")
     }
+    lowerings = {o: _lowering(o.default, *which) for o, which in operators.items()}
+    decompositions = {o.default: _decomposition(o.default, *w) for o, w in operators.items()}
+    forget = decomposition.fast_random_decomps.cache_clear
 
     codecache.FxGraphHashDetails.__init__ = keyed  # type: ignore[assignment, method-assign]
     scalar.inline_asm_elementwise = emitting[0]  # type: ignore[method-assign]
@@ -216,6 +254,8 @@ def _install() -> None:
     for operator, lower in lowerings.items():
         inductor.register_lowering(operator.default, type_promotion_kind=None)(lower)
     recomputable.extend(lowerings)
+    decomposition.decompositions.update(decompositions)
+    forget()
 
 
 def _allow_operators() -> None:

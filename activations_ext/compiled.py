@@ -107,8 +107,15 @@ def _is_faster(name: str, dtype: torch.dtype) -> bool:
     return name in FASTER_WHOLE or (name in faster and _inductor.fuses(dtype))
 
 
+def _has_formula(name: str) -> bool:
+    from activations_ext import _inductor
+
+    return _inductor.decomposes(name)
+
+
 # Dynamo is to ask, and not to look inside.
 _is_faster._dynamo_marked_constant = True  # type: ignore[attr-defined]
+_has_formula._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def holds_torchs(name: str, input: Tensor) -> bool:
@@ -118,5 +125,7 @@ def holds_torchs(name: str, input: Tensor) -> bool:
     choice = _switch.choice
     if choice != "measured":
         return choice == "torchs"
-    # Measured on CPUs: elsewhere the compiler's own code, until somebody has.
-    return input.device.type != "cpu" or not _is_faster(name, input.dtype)
+    if input.device.type == "cpu":
+        return not _is_faster(name, input.dtype)
+    # Not measured: the formulas, which Triton fuses, of what has one.
+    return input.device.type != "cuda" or not _has_formula(name)

@@ -75,7 +75,11 @@ constexpr Pair<T> ordered_sum(T a, T b) {
 // Φ(−a) for a ≥ 0, for types with a library_erfc; Φ is the standard normal distribution function.
 template <class T>
 constexpr T normal_tail(T a) {
-  return T(0.5) * library_erfc(a * T(0.70710678118654752440));
+  constexpr double kRootOfHalf = 0.70710678118654752440;
+  const T z = a * T(kRootOfHalf), tail = T(0.5) * library_erfc(z);
+  // What rounding z has lost, times the logarithmic derivative of erfc, nearly −2z.
+  const T lost = madd(a, T(low_part<T>(kRootOfHalf)), fma(a, T(kRootOfHalf), -z));
+  return madd(T(-2.0) * z * lost, tail, tail);
 }
 
 // eˣ of a number in two parts, for types with a library_exp.

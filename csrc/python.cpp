@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "aten/replace.h"
+#include "autograd/formula.h"
 #include "autograd/pointwise.h"
 #include "cpu/large_blocks.h"
 #include "cpu/launch.h"
@@ -329,6 +330,13 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
                                        logits, /*dim=*/1, target, weight, ignore_index, softcap,
                                        maximum, log_sum, {}, /*overwrite=*/true);
              });
+  pybind11::enum_<Pass>(module, "Pass")
+      .value("kForward", Pass::kForward)
+      .value("kBackward", Pass::kBackward)
+      .value("kCurvature", Pass::kCurvature)
+      .value("kBackwardOfResult", Pass::kBackwardOfResult)
+      .value("kCurvatureOfResult", Pass::kCurvatureOfResult);
+  module.def("formula", &formula);
   module.def("row_statistics_by_formula", &row_statistics_by_formula);
   module.def("mixture_nll_by_formula", &mixture_nll_by_formula);
   module.def("replaceable", &aten::groups);

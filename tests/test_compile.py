@@ -21,6 +21,7 @@ from helpers import (
     DEFAULT_CASES,
     INPLACE_CASES,
     Case,
+    assert_agrees,
     assert_same_bits,
     case_of,
     opcheck,
@@ -49,17 +50,24 @@ def run(function: Callable[[list[Tensor]], list[Tensor]], *shape: int) -> list[T
     return [*(r.detach() for r in results), *torch.autograd.grad(loss, inputs)]
 
 
-def assert_equal(results: list[Tensor], expected: list[Tensor]) -> None:
-    names = [f"{case}: " for case in CASES] + [f"{case}, gradient: " for case in CASES]
-    for name, result, wanted in zip(names, results, expected, strict=True):
-        assert result.stride() == wanted.stride(), name
-        assert_same_bits(result, wanted, name)
+def assert_equal(results: list[Tensor], expected: list[Tensor], backend: str = "") -> None:
+    for case, result, wanted in zip(CASES * 2, results, expected, strict=True):
+        assert result.stride() == wanted.stride(), case
+        agree(backend, case, result, wanted)
+
+
+def agree(backend: str, case: Case, result: Tensor, wanted: Tensor) -> None:
+    """Gradients too, which are sums of terms of up to 9·1.1."""
+    if backend == "inductor":
+        assert_agrees(case, result, wanted, atol=1e-6)
+    else:
+        assert_same_bits(result, wanted, f"{case}: ")
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager", "inductor"])
-def test_compile_is_one_graph_with_the_same_bits(backend: str) -> None:
+def test_compile_is_one_graph_that_agrees_with_eager(backend: str) -> None:
     compiled = torch.compile(all_of, fullgraph=True, backend=backend, dynamic=False)
-    assert_equal(run(compiled, 3, 35), run(all_of, 3, 35))
+    assert_equal(run(compiled, 3, 35), run(all_of, 3, 35), backend)
 
 
 def test_dynamic_shapes_compile_once() -> None:
@@ -91,15 +99,15 @@ def test_in_place_forms_compile(backend: str) -> None:
     inputs = [sample(50, seed=i).requires_grad_() for i in range(len(INPLACE_CASES))]
     results, expected = compiled(inputs), in_place(inputs)
     for case, result, wanted in zip(INPLACE_CASES, results, expected, strict=True):
-        assert_same_bits(result, wanted, f"{case}: ")
+        agree(backend, case, result, wanted)
     grads = torch.autograd.grad([r.sum() for r in results], inputs)
     wanted_grads = torch.autograd.grad([r.sum() for r in expected], inputs)
     for case, grad, wanted in zip(INPLACE_CASES, grads, wanted_grads, strict=True):
-        assert_same_bits(grad, wanted, f"{case}, gradient: ")
+        agree(backend, case, grad, wanted)
     plain = [x.detach().clone() for x in inputs]
     torch.compile(on_inputs, fullgraph=True, backend=backend)(plain)
     for case, x, wanted in zip(INPLACE_CASES, plain, expected, strict=True):
-        assert_same_bits(x, wanted, f"{case}, on an input: ")
+        agree(backend, case, x, wanted)
 
 
 def test_parameters_may_change_between_calls() -> None:

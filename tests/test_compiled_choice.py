@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensorMode
 
 from activations_ext import _inductor, cpu_capability
 from activations_ext import functional as F
@@ -56,6 +57,16 @@ def test_losses_and_rows() -> None:
     with in_compiled_graphs("measured"):
         assert "activations_ext.row_statistics" in targets(F.cross_entropy, x, t)
         assert "rrelu_with_seed" in targets(lambda y: F.rrelu(y, training=True), x)
+
+
+def test_a_gpu_gets_the_formula() -> None:
+    with FakeTensorMode():
+        x = torch.empty(3, device="cuda")
+    with in_compiled_graphs("measured"):
+        assert not holds_torchs("relu", x)
+        assert holds_torchs("softmax", x)
+    with in_compiled_graphs("torchs"):
+        assert holds_torchs("relu", x)
 
 
 def test_what_was_measured_on_cpus_is_for_cpus() -> None:

@@ -21,6 +21,7 @@ from helpers import (
     CAPABILITIES,
     CASES,
     DEFAULT_CASES,
+    assert_agrees,
     assert_same_bits,
     case_of,
     run_python,
@@ -29,26 +30,6 @@ from helpers import (
 
 SPECIAL = torch.tensor([0.0, -0.0, 1e-40, -1e-40, 88.0, -88.0, 1e30, -1e30])
 NON_FINITE = torch.tensor([math.nan, math.inf, -math.inf])
-
-
-BY_PIECES = {"sigmoid", "tanh", "logsigmoid", "softplus", "gelu", "gelu_tanh", "silu", "mish"}
-"""Functions whose eager kernels look polynomials up, on some instruction set: the loops do not."""
-BY_PIECES |= {"tanhshrink"}  # its slope is made of tanh
-
-
-def assert_agrees(name: str, actual: Tensor, expected: Tensor, atol: float = 0.0) -> None:
-    """The eager kernel's bits, or as near as two results with 2.5 ULP of error each can be."""
-    if name not in BY_PIECES:
-        assert_same_bits(actual, expected, f"{name}: ")
-        return
-    ulp = max(2.5e-7, torch.finfo(actual.dtype).eps)
-    rtol = 2 * ulp if actual.dtype == torch.float32 else ulp
-    atol = max(atol, torch.finfo(actual.dtype).smallest_normal * ulp)  # of subnormal numbers
-    torch.testing.assert_close(
-        actual, expected, rtol=rtol, atol=atol, equal_nan=True, msg=lambda text: f"{name}: {text}"
-    )
-    zero = (actual == 0) & (expected == 0)
-    assert torch.equal(actual[zero].signbit(), expected[zero].signbit())
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +62,7 @@ def test_every_function_is_fused_and_agrees_with_eager(dtype: torch.dtype) -> No
     for case in CASES:
         assert f'call<"{case.name}", activations_ext::Pass::kForward' in code
     for case, result, wanted in zip(CASES, results, every(-x), strict=True):
-        assert_agrees(case.name, result, -wanted)
+        assert_agrees(case, result, -wanted)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
@@ -98,10 +79,10 @@ def test_first_and_second_derivatives(dtype: torch.dtype) -> None:
 
     results, code = compiled(derivatives, grad, x)
     assert "torch.ops.activations_ext" not in code
-    names = [case.name for case in CASES for _ in range(2)]
-    for name, result, wanted in zip(names, results, derivatives(grad, x), strict=True):
+    cases = [case for case in CASES for _ in range(2)]
+    for case, result, wanted in zip(cases, results, derivatives(grad, x), strict=True):
         # A slope near its zero is a difference of terms of up to 9·1.1.
-        assert_agrees(name, result, wanted, atol=1e-6 if dtype == torch.float32 else 1e-3)
+        assert_agrees(case, result, wanted, atol=1e-6 if dtype == torch.float32 else 1e-3)
 
 
 def test_tails() -> None:
@@ -215,8 +196,7 @@ def test_each_instruction_set(capability: str) -> None:
     program = """
 import torch
 from activations_ext import functional as F
-from helpers import CASES, sample
-from test_inductor import assert_agrees
+from helpers import CASES, assert_agrees, sample
 x = sample(1003)
 results = torch.compile(lambda y: [-case(y) for case in CASES], dynamic=False)(x)
 for case, result in zip(CASES, results, strict=True):
@@ -224,7 +204,7 @@ for case, result in zip(CASES, results, strict=True):
         # Generated code is compiled for this processor, with its fused multiply-adds.
         torch.testing.assert_close(result, -case(x), rtol=1e-6, atol=1e-6)
     else:
-        assert_agrees(case.name, result, -case(x))
+        assert_agrees(case, result, -case(x))
 print("same")
 """
     environment = {"TORCHINDUCTOR_CACHE_DIR": os.environ["TORCHINDUCTOR_CACHE_DIR"]}

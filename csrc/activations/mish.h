@@ -15,6 +15,7 @@ struct Mish {
   // Every step of x·n/(n + 2) in two parts: their roundings would add up to 3.6 ULP.
   template <class T>
   constexpr T value(T x) const {
+    if constexpr (kRoundsLater<T>) return where(x > T(20.0), x, x * Quotient<T>(x).value);
     const auto [w, w_low] = exp_in_parts(at_most(x, kOne<T>));
     const T n = madd(w, w, w + w), d = n + T(2.0);
     const T n_low = madd(w, w, w + w - n) + (w_low + w_low) * (w + T(1.0));

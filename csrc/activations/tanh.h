@@ -68,6 +68,10 @@ struct Tanhshrink {
       // |x| − tanh|x|
       const T far = (abs(x) - T(1.0)) + over_one_plus_exp(T(2.0), abs(x + x));
       return copysign(where(abs(x) < T(1.0), near.high + near_low, far), x);
+    } else if constexpr (kRoundsLater<T>) {
+      const T z = x * x, far = abs(x) - Tanh{}.value(abs(x));
+      const T near = x * z * madd(z, deficit_tail(z), T(kDeficit));
+      return where(abs(x) < T(1.0), near, copysign(far, x));
     } else {
       // tanh x = x/(1 + q), q = x²/(3 + x²/(5 + x²/(7 + …))), so that x − tanh x = x·q/(1 + q).
       const T z = x * x;

@@ -128,7 +128,7 @@ struct AutogradCurvature {
         if constexpr (kFromInput<A>) return activation.curvature(s);
         TORCH_INTERNAL_ASSERT(false);
       };
-      return grad_output * curvature(saved).tensor;
+      return (Symbolic(grad_output) * curvature(saved)).tensor;
     }
   }
 };
