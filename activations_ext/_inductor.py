@@ -216,6 +216,30 @@ def _decomposition(operator: Any, name: str, suffix: str) -> Callable[..., Any]:
     return decompose
 
 
+def _replacements() -> dict[Any, Callable[..., Any]]:
+    """Ours for functions of torch that Inductor composes of several slow ones."""
+    aten, ours = torch.ops.aten, torch.ops.activations_ext
+    return {
+        aten.mish.default: ours.mish,
+        aten.mish_backward.default: ours.mish_backward,
+        aten.softplus.default: ours.softplus,
+        aten.softplus_backward.default: ours.softplus_backward,
+        aten.log_sigmoid_forward.default: lambda x: (ours.logsigmoid(x), x.new_empty(0)),
+        aten.log_sigmoid_backward.default: lambda grad, x, _: ours.logsigmoid_backward(grad, x),
+    }
+
+
+def _while_enabled(ours: Callable[..., Any], before: Callable[..., Any]) -> Callable[..., Any]:
+    """A decomposition of torch's function: ours while ``enable()`` is on."""
+
+    def decompose(tensor: Any, *args: Any) -> Any:
+        if tensor.device.type == "cpu" and replacement.is_on() and fuses(tensor.dtype):
+            return ours(tensor, *args)
+        return before(tensor, *args)
+
+    return decompose
+
+
 def _install() -> None:
     import torch._inductor.lowering as inductor
     from torch._functorch import partitioners
@@ -243,6 +267,8 @@ def _install() -> None:
     }
     lowerings = {o: _lowering(o.default, *which) for o, which in operators.items()}
     decompositions = {o.default: _decomposition(o.default, *w) for o, w in operators.items()}
+    for operator, ours in _replacements().items():
+        decompositions[operator] = _while_enabled(ours, decomposition.decompositions[operator])
     forget = decomposition.fast_random_decomps.cache_clear
 
     codecache.FxGraphHashDetails.__init__ = keyed  # type: ignore[assignment, method-assign]

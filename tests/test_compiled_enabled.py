@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch._inductor.utils import run_and_get_code
+from torch._inductor.utils import run_and_get_code, run_fw_bw_and_get_code
 from torch.testing._internal.common_methods_invocations import op_db
 
 import activations_ext
@@ -111,6 +111,34 @@ def test_loops() -> None:
         torch.testing.assert_close(
             result, loop(x), rtol=tolerance, atol=4e-6, msg=lambda t, name=name: f"{name}: {t}"
         )
+
+
+SLOW: dict[str, Callable[[Tensor], Tensor]] = {
+    "mish": torch.nn.functional.mish,
+    "softplus": lambda x: torch.nn.functional.softplus(x, 2.0, 5),
+    "logsigmoid": torch.nn.functional.logsigmoid,
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", SLOW)
+def test_what_inductor_makes_of_several_functions(name: str, dtype: torch.dtype) -> None:
+    function = SLOW[name]
+    x = torch.cat([SPECIAL, sample(500)]).to(dtype)
+    x = x[x.isfinite()].requires_grad_()
+    grad = sample(len(x), seed=2).clamp(-9, 9).to(dtype)
+
+    with activations_ext.enabled():
+        torch._dynamo.reset()
+        step = torch.compile(function, fullgraph=True)
+        result, codes = run_fw_bw_and_get_code(lambda: step(x))
+        (gradient,) = torch.autograd.grad(step(x), x, grad)
+    assert all(f'call<"{name}"' in code for code in codes)
+    exact = function(x.double())
+    assert ulp_errors(result, exact).max() <= (4.0 if dtype == torch.float32 else 0.52)
+    (wanted,) = torch.autograd.grad(function(x), x, grad)
+    eps = torch.finfo(dtype).eps
+    torch.testing.assert_close(gradient, wanted, rtol=8 * eps, atol=16 * eps)
 
 
 def test_float64_stays_torchs() -> None:
