@@ -25,10 +25,6 @@ from activations_ext.export import uses_torchs
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 _OPERATORS = torch.ops.activations_ext
-observers: list[Callable[[Callable[..., Tensor], Tensor, tuple[Any, ...]], None]] = []
-"""Told of each call of an activation: the public function, its input before anything is written
-over it, and the parameters. For activations_ext.monitor."""
-
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
@@ -43,8 +39,6 @@ def call(
 
     Whoever overrides ``__torch_function__`` is shown ``function`` instead.
     """
-    if observers:
-        tell_observers(function, input, parameters)
     if is_dynamo_compiling():
         return call_operator(function.__name__, input, parameters, inplace)
     if has_torch_function_unary(input):
@@ -56,13 +50,6 @@ def call(
     if result is NotImplemented:
         return _without_entry(function.__name__, input, parameters, inplace)
     return result  # type: ignore[no-any-return]
-
-
-def tell_observers(
-    function: Callable[..., Tensor], input: Tensor, parameters: tuple[Any, ...]
-) -> None:
-    for observer in observers:
-        observer(function, input, parameters)
 
 
 def call_operator(

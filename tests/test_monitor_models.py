@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch import nn as torch_nn
 
-from activations_ext import _call, nn
 from activations_ext import functional as F
+from activations_ext import nn
 from activations_ext.monitor import ActivationMonitor
 from test_monitor import Fixed, learn
 
@@ -93,7 +93,9 @@ def test_close_leaves_no_trace() -> None:
         name: (dict(m._forward_hooks), dict(m._forward_pre_hooks), set(vars(m)))
         for name, m in model.named_modules()
     }
+    hooks = torch.nn.modules.module
     monitor = ActivationMonitor(model)
+    assert hooks._global_forward_hooks
     learn(model, monitor, [torch.randn(5, 4)])
     layers = seen(monitor)
     monitor.close()
@@ -104,21 +106,20 @@ def test_close_leaves_no_trace() -> None:
     }
     assert after == before
     assert not any(p._post_accumulate_grad_hooks for p in model.parameters())
-    assert not _call.observers
+    assert not hooks._global_forward_hooks
+    assert not hooks._global_forward_pre_hooks
     learn(model, monitor, [torch.randn(5, 4)])
     assert seen(monitor) == layers == LAYERS  # what was counted stays
 
 
-def test_copies_rest_after_close() -> None:
+def test_a_copy_is_another_model() -> None:
     """As averaged copies of a model that learns, which are made while it is watched."""
     model = Tower()
-    monitor = ActivationMonitor(model)
-    copied = copy.deepcopy(model)
-    copied.eval()(torch.randn(5, 4))
-    assert not seen(monitor)
-    monitor.close()
-    copied.train()(torch.randn(5, 4))
-    assert not seen(monitor)
+    with ActivationMonitor(model) as monitor:
+        copy.deepcopy(model)(torch.randn(5, 4))
+        assert not seen(monitor)
+        model(torch.randn(5, 4))
+        assert seen(monitor) == LAYERS
 
 
 def test_nothing_waits_for_the_device() -> None:
@@ -151,8 +152,11 @@ def test_a_model_that_fails_and_one_without_activations() -> None:
             model(torch.randn(5, 3))
         learn(model, monitor, [torch.randn(5, 4)])
         assert seen(monitor) == LAYERS
-    with ActivationMonitor(torch_nn.Linear(2, 2)) as monitor:
-        assert "Nothing is wrong." in monitor.summary()
+    model = torch_nn.Linear(2, 2)
+    with ActivationMonitor(model) as monitor:
+        learn(model, monitor, [torch.randn(4, 2)])
+        assert "activations: none was seen" in monitor.summary()
+        assert "Nothing is wrong." not in monitor.summary()
 
 
 def test_an_activation_alone() -> None:
@@ -174,6 +178,7 @@ def test_a_sparse_gradient() -> None:
     model = torch_nn.Sequential(torch_nn.Embedding(5, 3, sparse=True), nn.Tanh())
     with ActivationMonitor(model) as monitor:
         model(torch.tensor([1, 1, 2])).sum().backward()
+        monitor.update()
         assert monitor.compute().gradient_norms["0"] > 0
 
 

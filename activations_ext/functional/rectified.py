@@ -14,9 +14,7 @@ from activations_ext._call import (
     check_number,
     draw_seed,
     has_kernel,
-    observers,
     overridable,
-    tell_observers,
 )
 from activations_ext._torchs import torchs
 from activations_ext.export import uses_torchs
@@ -79,8 +77,6 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         RuntimeError: ``weight`` has another dtype than ``input``, more than one dimension, or
             neither 1 element nor one for each channel.
     """
-    if observers:
-        tell_observers(prelu, input, (weight,))
     if is_dynamo_compiling() and not has_kernel(weight):
         return torch.prelu(input, weight)
     return call_operator("prelu", input, (weight,))
@@ -113,8 +109,6 @@ def rrelu(
     """
     check_number("rrelu", "lower", lower)
     check_number("rrelu", "upper", upper)
-    if observers:  # who ask again without training, and get the mean slope
-        tell_observers(rrelu, input, (lower, upper))
     # ONNX has no rrelu: what is exported for evaluation is the leaky ReLU below.
     exported = uses_torchs() and not training
     if isinstance(input, Tensor) and not has_kernel(input) and not exported:

@@ -6,14 +6,27 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
 
 def value_and_slope(function: Callable[[Tensor], Tensor], input: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each element, by forward mode, and without a gradient."""
-    x = input.detach()
-    primals_and_tangents = (x,), (torch.ones_like(x),)
-    value, slope, *_ = torch.func.jvp(function, *primals_and_tangents)
-    return value.detach(), slope.detach()
+    """Of each element, and without a gradient: by forward mode, or where a function has none, by
+    backward."""
+    with torch.inference_mode(False), torch.enable_grad():
+        x = input.clone() if input.is_inference() else input.detach()
+        try:
+            value, slope, *_ = torch.func.jvp(function, (x,), (torch.ones_like(x),))
+        except (NotImplementedError, RuntimeError):
+            # Our own hooks hide the model's, a checkpoint's for example, which count what is saved.
+            with saved_tensors_hooks(_same, _same):
+                x = x.clone().requires_grad_()
+                value = function(x)
+                (slope,) = torch.autograd.grad(value, x, torch.ones_like(value))
+        return value.detach(), slope.detach()
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 def in_several_processes() -> bool:
@@ -40,6 +53,10 @@ class Counts:
     def tensors(self) -> tuple[Tensor, ...]:
         return (self.active, self.saturated, self.sum, self.squares, self.count)
 
+    @property
+    def units(self) -> int:
+        return len(self.active)
+
     def add(
         self, value: Tensor, slope: Tensor, dim: int, dead_below: float, saturated_below: float
     ) -> None:
@@ -55,13 +72,6 @@ class Counts:
         self.sum += count * mean
         self.squares += count * (variance + mean.square())
         self.count += count
-
-    def take(self) -> Counts:
-        """What was counted, which begins anew here, in the same memory."""
-        taken = Counts(*(tensor.clone() for tensor in self.tensors))
-        for tensor in self.tensors:
-            tensor.zero_()
-        return taken
 
     def added_up(self) -> Counts:
         """Over all processes of the default group, where there are several."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,14 +28,16 @@ def of_layer(layer: LayerReport) -> str | None:
         )
     if layer.dead >= DEAD:
         return (
-            f"{layer.dead:.0%} of the units let no gradient through: lower the learning rate, take "
-            "smaller initial biases, or LeakyReLU, ELU, SERLU in the place of ReLU"
+            f"{layer.dead:.0%} of the units let no gradient through{_how_sure(layer)}: lower the "
+            "learning rate, take smaller initial biases, or LeakyReLU, ELU, SERLU instead of ReLU"
         )
     return None
 
 
 def of_gradients(norms: dict[str, float]) -> str | None:
     """What is wrong with the gradients from layer to layer, or None."""
+    if norms and not any(norms.values()):
+        return "all gradients are zero: nothing learns, or zero_grad() was called before update()"
     if any(not math.isfinite(norm) for norm in norms.values()):
         name = next(name for name, norm in norms.items() if not math.isfinite(norm))
         return f"the gradient of {name} is not finite: clip it, or lower the learning rate"
@@ -52,6 +55,11 @@ def of_gradients(norms: dict[str, float]) -> str | None:
             f"of {last}: clip it, take smaller initial weights, or normalisation"
         )
     return None
+
+
+def _how_sure(layer: LayerReport) -> str:
+    """Said where few values were looked at."""
+    return f" (less often than {layer.dead_below:.1%})" if 0 < layer.values < 300 else ""
 
 
 def _times(large: float, small: float) -> str:
@@ -76,6 +84,26 @@ def table(report: Report) -> str:
         lines += ["", f"{'gradient of':<{width}}{'norm':<12}"]
         lines += [f"{name:<{width}}{norm:<12.3g}" for name, norm in report.gradient_norms.items()]
     said = [(name, of_layer(layer)) for name, layer in report.layers.items()]
-    said.append(("gradients", of_gradients(report.gradient_norms)))
+    said += [("gradients", of_gradients(report.gradient_norms)), *of_watching(report)]
     troubles = [f"{name}: {text}." for name, text in said if text is not None]
     return "\n".join([*lines, "", *(troubles or ["Nothing is wrong."])])
+
+
+def of_watching(report: Report) -> Iterator[tuple[str, str]]:
+    """What the monitor has not seen."""
+    if not report.layers:
+        yield (
+            "activations",
+            "none was seen: the model has not run in training mode since, or hides them in "
+            "TorchScript, an exported program or another thread",
+        )
+    if report.misses_gradients:
+        yield (
+            "gradients",
+            "update() found none: call it after backward() and before zero_grad(); an optimizer "
+            "that steps during backward leaves none to read",
+        )
+    if report.overflows:
+        yield "gradients", f"{report.overflows} steps overflowed, which the GradScaler has skipped"
+    for reason, calls in report.skipped.items():
+        yield "activations", f"{calls} calls were not looked at: {reason}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from activations_ext.monitor.report import Moment
+    from activations_ext.monitor.history import Moment
 
 
 def draw(history: list[Moment]) -> Figure:

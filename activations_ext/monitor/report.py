@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
-
-
-@dataclass(frozen=True)
-class Moment:
-    """One complete window of the monitor's history, still on the device: numbers by layer."""
-
-    step: int
-    """The last of the window."""
-    shares: dict[str, Tensor]
-    """Of dead units, and of saturated slopes."""
-    gradient_norms: dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -42,6 +32,14 @@ class LayerReport:
 
     function: str
     units: Units
+    values: int = 0
+    """How many values of each unit were looked at."""
+
+    @property
+    def dead_below(self) -> float:
+        """A unit that counts as dead lets a gradient through less often than this: the upper end of
+        the 95 % confidence interval, 1 − 0.05^(1/values)."""
+        return 1 - 0.05 ** (1 / self.values) if self.values else 1.0
 
     @property
     def dead(self) -> float:
@@ -80,6 +78,24 @@ class Report:
     window."""
     step: int
     """The last step of the window."""
+    overflows: int = 0
+    """Steps of the window whose gradients were not finite, which the GradScaler has skipped."""
+    misses_gradients: bool = False
+    """The model learns, and the last ``update()`` that looked found no gradient."""
+    skipped: dict[str, int] = field(default_factory=dict)
+    """Calls that could not be looked at, by the reason."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it in plain numbers and texts, for json.dumps: shares and sums of the layers, not
+        the units."""
+        numbers = ("dead", "revived", "saturated", "mean", "variance", "values", "dead_below")
+        layers = {
+            name: {"function": layer.function, "units": len(layer.units)}
+            | {number: getattr(layer, number) for number in numbers}
+            for name, layer in self.layers.items()
+        }
+        rest = ("gradient_norms", "step", "overflows", "misses_gradients", "skipped")
+        return {"layers": layers} | {name: getattr(self, name) for name in rest}
 
     def as_dict(self) -> dict[str, float]:
         """``"layer/dead"`` and so on, for any logger."""

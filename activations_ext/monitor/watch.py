@@ -1,159 +1,291 @@
-"""Which calls of activations there are in a model, and what they are called."""
+"""Sees every activation that a model calls, and knows which module called it."""
 
 from __future__ import annotations
 
+import sys
+import threading
+import weakref
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
+from torch.compiler import is_compiling
+from torch.nn.modules import module as hooks
+from torch.overrides import TorchFunctionMode
 
-import activations_ext.nn as ours
-from activations_ext import _call
-from activations_ext._torchs import torchs
+from activations_ext.monitor.functions import FUNCTIONS, OfInput, of_input
 
-_TORCHS = (
-    *("CELU", "ELU", "GELU", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "LeakyReLU"),
-    *("LogSigmoid", "Mish", "PReLU", "RReLU", "ReLU", "ReLU6", "SELU", "SiLU", "Sigmoid"),
-    *("Softplus", "Softshrink", "Softsign", "Tanh", "Tanhshrink", "Threshold"),
-)
-ACTIVATIONS = (
-    *(getattr(torch.nn, name) for name in _TORCHS),
-    *(ours.Exp, ours.SERLU, ours.SquaredReLU),
+CHANNELS_FIRST = (
+    torch.nn.modules.conv._ConvNd,
+    torch.nn.modules.batchnorm._NormBase,
+    torch.nn.GroupNorm,
 )
 
-OnCall = Callable[[str, str, Callable[[Tensor], Tensor], Tensor], None]
-OnGradient = Callable[[str, Tensor], None]
+
+@dataclass(frozen=True)
+class Call:
+    """Of an activation, in one forward pass."""
+
+    layer: str
+    """The module's path, and the function's name where the module is more than that."""
+    function: str
+    of: OfInput
+    input: Tensor
+    channels_first: bool | None
+    """The layout that the module before has left, if that is known."""
 
 
 class Watch:
-    """While ``on``, tells of each call of an activation in training mode, and of each gradient.
+    """Between ``start`` and ``stop``, tells ``on_call`` of each activation in training mode.
 
-    ``on_call`` gets the layer's name, the name of the function, the function of one argument
-    and its input before the call; ``on_gradient`` the name of a module and the
-    gradient of one of its parameters. Hooks look at nothing but ``on`` where it is False.
+    It looks from outside: hooks for all modules of the process, which are there meanwhile, find the
+    model's forward pass, and a ``TorchFunctionMode`` sees the functions that are called in it, on
+    the thread that runs it. The model itself holds nothing. Compiled functions run uncompiled
+    meanwhile.
     """
 
-    def __init__(self, model: torch.nn.Module, on_call: OnCall, on_gradient: OnGradient) -> None:
-        self.on = True
-        self.owners: dict[str, None] = {}  # of parameters, in the model's order
-        self._on_call, self._on_gradient = on_call, on_gradient
-        self._calls: dict[str, int] = {}  # of each layer, in this step
-        self._where: str | None = None  # the module that runs; None where calls are not counted
-        self._learns = True  # the model is in training mode
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        on_call: Callable[[Call], None],
+        on_forward: Callable[[], None],
+    ) -> None:
+        self.root = weakref.ref(unwrapped(model))
+        self.skipped: dict[str, int] = {}
+        """Calls that could not be looked at, by the reason."""
+        self._on_call, self._on_forward = on_call, on_forward
+        self._local = threading.local()
         self._handles: list[Any] = []
-        self._observer = self._observe  # the same object when it is taken away
-        _call.observers.append(self._observer)
-        for path, module in model.named_modules():
-            name = _name(path, model)
-            if isinstance(module, ACTIVATIONS):
-                self._handles += [
-                    module.register_forward_pre_hook(
-                        partial(self._before_activation, name), with_kwargs=True
-                    ),
-                    module.register_forward_hook(partial(self._leave, name)),
-                ]
-            elif (
-                module is model
-                or next(module.children(), None) is not None
-                or not _is_torchs(module)
-            ):
-                self._handles += [
-                    module.register_forward_pre_hook(partial(self._enter, name, module is model)),
-                    module.register_forward_hook(partial(self._leave, name)),
-                ]
-            for parameter in module.parameters(recurse=False):
-                if parameter.requires_grad:
-                    owner = name or "(model)"
-                    self.owners.setdefault(owner)
-                    hook = partial(self._after_gradient, owner)
-                    self._handles.append(parameter.register_post_accumulate_grad_hook(hook))
+        self._closed = False
+        self._finalizer = weakref.finalize(self, _remove, self._handles)
 
-    def new_step(self) -> None:
-        self._calls.clear()
+    def start(self) -> None:
+        if self._handles or self._closed:
+            return
+        watch = weakref.ref(self)
+
+        def enter(module: torch.nn.Module, args: Any) -> None:
+            if not is_compiling() and (alive := watch()) is not None:
+                alive._enter(module, args)
+
+        def leave(module: torch.nn.Module, args: Any, output: Any) -> None:
+            if not is_compiling() and (alive := watch()) is not None:
+                alive._leave(module, output)
+
+        self._handles += [
+            hooks.register_module_forward_pre_hook(enter),
+            hooks.register_module_forward_hook(leave, always_call=True),
+        ]
+        if "torch._dynamo" in sys.modules:
+            self._handles.append(_Uncompiled())
+
+    def stop(self) -> None:
+        _remove(self._handles)
 
     def close(self) -> None:
-        self.on = False
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
-        if self._observer in _call.observers:
-            _call.observers.remove(self._observer)
+        self.stop()
+        self._closed = True
 
-    def __deepcopy__(self, memo: object) -> Watch:
-        """A copied model's hooks know this one, so that ``close`` puts them to rest too."""
-        return self
+    @property
+    def on(self) -> bool:
+        return bool(self._handles)
 
-    def _enter(self, name: str, is_root: bool, module: torch.nn.Module, args: Any) -> None:
-        if not self.on:
-            return
-        if is_root:
-            self.new_step()
-            self._learns = module.training
-        self._where = name if module.training else None
+    def _enter(self, module: torch.nn.Module, args: tuple[Any, ...]) -> None:
+        current: _Pass | None = getattr(self._local, "current", None)
+        if module is self.root() and module.training:
+            self._on_forward()
+            if current is None:
+                current = self._local.current = _Pass(module, self)
+                current.mode.__enter__()
+            else:
+                current.restart()  # after what no hook is told of: KeyboardInterrupt
+        if current is not None:
+            current.enter(module, args)
 
-    def _leave(self, name: str, module: torch.nn.Module, args: Any, output: Any) -> None:
-        if self.on:
-            # The root has left: nobody's calls are counted.
-            self._where = name.rpartition(".")[0] if name and self._learns else None
+    def _leave(self, module: torch.nn.Module, output: Any) -> None:
+        current: _Pass | None = getattr(self._local, "current", None)
+        if current is not None and current.leave(module, output):
+            self._local.current = None
+            current.mode.__exit__(None, None, None)
 
-    def _before_activation(
-        self, name: str, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
-        if not self.on:
-            return
-        self._where = None  # the function that the module calls is not another layer
-        if not module.training:
-            return
-        input = args[0] if args else kwargs["input"]
-        if isinstance(module, torch.nn.RReLU):
-            slope = (module.lower + module.upper) / 2  # and no random number is drawn
-            self._tell(name, "RReLU", partial(_leaky, slope), input)
-        else:
-            inplace = getattr(module, "inplace", False)
-            of = partial(_of_copy, module.forward) if inplace else module.forward
-            self._tell(name, type(module).__name__, of, input)
-
-    def _observe(
-        self, function: Callable[..., Tensor], input: Tensor, parameters: tuple[Any, ...]
-    ) -> None:
-        where = self._where
-        if where is None or not self.on:
-            return
-        self._where = None  # it is called again to be looked at
-        name = function.__name__.removeprefix("_")
-        layer = f"{where}.{name}" if where else name
-        self._tell(layer, name, lambda x: function(x, *parameters), input)
-        self._where = where
-
-    def _tell(
-        self, layer: str, function: str, of: Callable[[Tensor], Tensor], input: Tensor
-    ) -> None:
-        calls = self._calls.get(layer, 0) + 1
-        self._calls[layer] = calls
-        self._on_call(layer if calls == 1 else f"{layer}#{calls}", function, of, input)
-
-    def _after_gradient(self, owner: str, parameter: Tensor) -> None:
-        if self.on and parameter.grad is not None:
-            self._on_gradient(owner, parameter.grad)
+    def tell(self, call: Call) -> None:
+        reason = why_not(call.input)
+        if reason is None:
+            try:
+                self._on_call(call)
+            except Exception as error:  # a model that runs without being watched goes on
+                reason = f"{call.function}: {type(error).__name__}: {error}"
+        if reason is not None:
+            self.skipped[reason] = self.skipped.get(reason, 0) + 1
 
 
-def _name(path: str, model: torch.nn.Module) -> str:
-    """A module's path without what wraps the model, or a part of it."""
-    parts = [part for part in path.split(".") if part != "_orig_mod"]
+def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
+    """Without what wraps a model: torch.compile, DataParallel, DistributedDataParallel."""
     wrappers = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
-    return ".".join(parts[isinstance(model, wrappers) :])
+    while True:
+        if isinstance(inner := getattr(model, "_orig_mod", None), torch.nn.Module):
+            model = inner
+        elif isinstance(model, wrappers):
+            model = model.module
+        else:
+            return model
 
 
-def _is_torchs(module: torch.nn.Module) -> bool:
-    """A layer of torch.nn, which calls no function of this package."""
-    return type(module).__module__.startswith("torch.nn.modules.")
+def names_of(root: torch.nn.Module) -> dict[torch.nn.Module, str]:
+    """Paths as in ``named_modules()``, without torch.compile's part."""
+    return {
+        module: ".".join(part for part in path.split(".") if part != "_orig_mod")
+        for path, module in root.named_modules()
+    }
 
 
-def _of_copy(function: Callable[[Tensor], Tensor], input: Tensor) -> Tensor:
-    return function(input.clone())
+def why_not(input: Any) -> str | None:
+    """Why a call is not counted, or None."""
+    if not isinstance(input, Tensor) or not input.is_floating_point():
+        return "inputs that are no floating-point tensors"
+    if input.is_nested or input.layout != torch.strided:
+        return "nested and sparse inputs"
+    if type(input) not in (Tensor, torch.nn.Parameter):
+        return f"inputs of type {type(input).__name__}"
+    if torch._C._functorch.is_functorch_wrapped_tensor(input):
+        return "calls within torch.func's transforms"
+    if forward_ad._current_level >= 0 and forward_ad.unpack_dual(input).tangent is not None:
+        return "calls within forward-mode differentiation"
+    return "empty inputs" if input.numel() == 0 else None
 
 
-def _leaky(slope: float, input: Tensor) -> Tensor:
-    return torchs("leaky_relu")(input, slope)
+class _Frame:
+    """A module that runs."""
+
+    def __init__(self, module: torch.nn.Module, args: tuple[Any, ...], is_leaf: bool) -> None:
+        self.module, self.is_leaf = module, is_leaf
+        self.calls: list[tuple[Call, Any]] = []  # and their results; of a leaf, to be told
+        self.input = args[0] if len(args) == 1 and isinstance(args[0], Tensor) else None
+        self.version = self._version_of(self.input)
+
+    @property
+    def input_is_unchanged(self) -> bool:
+        return self.input is not None and self._version_of(self.input) == self.version
+
+    @staticmethod
+    def _version_of(tensor: Tensor | None) -> int:
+        return 0 if tensor is None or tensor.is_inference() else tensor._version
+
+
+class _Pass:
+    """One forward pass of the model, on one thread."""
+
+    def __init__(self, root: torch.nn.Module, watch: Watch) -> None:
+        self.mode = _Mode(self)
+        self._watch = watch
+        self._names = names_of(root)
+        self._frames: list[_Frame] = []
+        self._counts: dict[str, int] = {}  # of calls, by layer
+        self._channels_first: bool | None = None
+
+    def restart(self) -> None:
+        self._frames.clear()
+        self._counts.clear()
+
+    def enter(self, module: torch.nn.Module, args: tuple[Any, ...]) -> None:
+        is_leaf = (
+            next(module.children(), None) is None
+            and next(module.parameters(), None) is None
+            and next(module.buffers(), None) is None
+        ) or isinstance(module, torch.nn.PReLU)
+        self._frames.append(_Frame(module, args, is_leaf))
+
+    def leave(self, module: torch.nn.Module, output: Any) -> bool:
+        """True where the model's own pass has ended."""
+        while self._frames and self._frames[-1].module is not module:
+            self._frames.pop()  # modules that left without their hook
+        if not self._frames:
+            return False
+        frame = self._frames.pop()
+        if frame.calls:
+            self._tell_leaf(frame, output)
+        if isinstance(module, CHANNELS_FIRST):
+            self._channels_first = True
+        elif next(module.parameters(recurse=False), None) is not None and not frame.is_leaf:
+            self._channels_first = False
+        return not self._frames
+
+    def _tell_leaf(self, frame: _Frame, output: Any) -> None:
+        """A module without parameters: if it is one function of its input, that is the layer."""
+        path, kind = self._names.get(frame.module, ""), type(frame.module).__name__
+        (first, result), *others = frame.calls
+        if not others and result is output:
+            self._tell(path, kind, first.of, first.input)
+        elif (
+            isinstance(output, Tensor)
+            and frame.input_is_unchanged
+            and isinstance(frame.input, Tensor)
+            and output.shape == frame.input.shape
+        ):
+            self._tell(path, kind, frame.module.forward, frame.input)
+        else:
+            for call, _ in frame.calls:
+                self._tell(call.layer, call.function, call.of, call.input)
+
+    def called(self, function: Any, args: Any, kwargs: Any) -> Callable[[Any], None]:
+        """Before a function runs; what comes back is told its result."""
+        frame = self._frames[-1]
+        if not frame.module.training:
+            return lambda _: None
+        name = FUNCTIONS[function]
+        input, of = of_input(function, args, kwargs)
+        path = self._names.get(frame.module, "")
+        layer = f"{path}.{name}" if path else name
+        if not frame.is_leaf:
+            self._tell(layer, name, of, input)
+            return lambda _: None
+        # Kept before it may be written over.
+        kept = input.detach().clone() if _writes(function, kwargs, args) else input
+        call = Call(layer, name, of, kept, self._channels_first)
+        return lambda result: frame.calls.append((call, result))
+
+    def _tell(self, layer: str, function: str, of: OfInput, input: Tensor) -> None:
+        count = self._counts[layer] = self._counts.get(layer, 0) + 1
+        name = layer if count == 1 else f"{layer}#{count}"
+        with torch._C.DisableTorchFunction():
+            self._watch.tell(Call(name, function, of, input, self._channels_first))
+
+
+def _writes(function: Any, kwargs: dict[str, Any], args: tuple[Any, ...]) -> bool:
+    spelled = getattr(function, "__name__", "")
+    return spelled.endswith("_") or bool(kwargs.get("inplace")) or True in args[1:]
+
+
+class _Mode(TorchFunctionMode):
+    def __init__(self, of: _Pass) -> None:
+        super().__init__()
+        self._of = of
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func not in FUNCTIONS or not self._of._frames:
+            return func(*args, **kwargs)
+        tell_result = self._of.called(func, args, kwargs)
+        result = func(*args, **kwargs)
+        tell_result(result)
+        return result
+
+
+class _Uncompiled:
+    """What was compiled runs as it was written, until it is removed."""
+
+    def __init__(self) -> None:
+        self._stance = torch.compiler.set_stance("force_eager")
+
+    def remove(self) -> None:
+        self._stance.__exit__(None, None, None)
+
+
+def _remove(handles: list[Any]) -> None:
+    while handles:
+        handles.pop().remove()
