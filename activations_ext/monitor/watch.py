@@ -110,6 +110,7 @@ class Watch:
         if current is not None and current.leave(module, output):
             self._local.current = None
             current.mode.__exit__(None, None, None)
+            del current.mode  # which refers to the pass
 
     def tell(self, call: Call) -> None:
         reason = why_not(call.input)
