@@ -106,6 +106,8 @@ class ActivationMonitor:
         self.saturated_below, self.dead_below = saturated_below, dead_below
         self.unit_dims = dict(unit_dims or {})
         self.step = 0
+        self.windows = 0
+        """How many are complete."""
         self.history = History()
         self._functions: dict[str, str] = {}
         self._now = _Window()
@@ -212,7 +214,7 @@ class ActivationMonitor:
         self._complete.clear()
         self.history.clear()
         self._watch.skipped.clear()
-        self.step = 0
+        self.step = self.windows = 0
         self._watch.start()
 
     def close(self) -> None:
@@ -228,6 +230,7 @@ class ActivationMonitor:
     def _close_window(self) -> None:
         window, self._now = self._now, _Window()
         window.step = self.step
+        self.windows += 1
         self._complete = [*self._complete[-1:], window]
         shares = {name: counts.shares() for name, counts in window.counts.items()}
         self.history.append(Moment(self.step, shares, window.norms()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,7 @@ class Watch:
         on_forward: Callable[[], None],
     ) -> None:
         self.root = weakref.ref(unwrapped(model))
+        self.names: weakref.WeakKeyDictionary[torch.nn.Module, str] | None = None
         self.skipped: dict[str, int] = {}
         """Calls that could not be looked at, by the reason."""
         self._on_call, self._on_forward = on_call, on_forward
@@ -75,6 +76,7 @@ class Watch:
             if not is_compiling() and (alive := watch()) is not None:
                 alive._leave(module, output)
 
+        self.names = None
         self._handles += [
             hooks.register_module_forward_pre_hook(enter),
             hooks.register_module_forward_hook(leave, always_call=True),
@@ -95,15 +97,22 @@ class Watch:
 
     def _enter(self, module: torch.nn.Module, args: tuple[Any, ...]) -> None:
         current: _Pass | None = getattr(self._local, "current", None)
-        if module is self.root() and module.training:
+        if current is None:
+            if module not in self._names_now() or torch._C._current_graph_task_id() != -1:
+                return  # another model's; or a checkpoint's, in backward
             self._on_forward()
-            if current is None:
-                current = self._local.current = _Pass(module, self)
-                current.mode.__enter__()
-            else:
-                current.restart()  # after what no hook is told of: KeyboardInterrupt
-        if current is not None:
-            current.enter(module, args)
+            current = self._local.current = _Pass(module, self)
+            current.mode.__enter__()
+        elif module is current.first:
+            current.restart()  # after what no hook is told of: KeyboardInterrupt
+        current.enter(module, args)
+
+    def _names_now(self) -> weakref.WeakKeyDictionary[torch.nn.Module, str]:
+        """Those of the step that is looked at."""
+        if self.names is None:
+            root = self.root()
+            self.names = weakref.WeakKeyDictionary({} if root is None else names_of(root))
+        return self.names
 
     def _leave(self, module: torch.nn.Module, output: Any) -> None:
         current: _Pass | None = getattr(self._local, "current", None)
@@ -177,12 +186,13 @@ class _Frame:
 
 
 class _Pass:
-    """One forward pass of the model, on one thread."""
+    """One forward pass of the model, or of a part that is called by itself, on one thread."""
 
-    def __init__(self, root: torch.nn.Module, watch: Watch) -> None:
+    def __init__(self, first: torch.nn.Module, watch: Watch) -> None:
+        self.first = first
         self.mode = _Mode(self)
         self._watch = watch
-        self._names = names_of(root)
+        self._names: Mapping[torch.nn.Module, str] = watch.names or {}
         self._frames: list[_Frame] = []
         self._counts: dict[str, int] = {}  # of calls, by layer
         self._channels_first: bool | None = None
@@ -234,7 +244,7 @@ class _Pass:
     def called(self, function: Any, args: Any, kwargs: Any) -> Callable[[Any], None]:
         """Before a function runs; what comes back is told its result."""
         frame = self._frames[-1]
-        if not frame.module.training:
+        if not (self.first.training and frame.module.training):
             return lambda _: None
         name = FUNCTIONS[function]
         input, of = of_input(function, args, kwargs)
