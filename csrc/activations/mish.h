@@ -15,7 +15,7 @@ struct Mish {
   // Every step of x·n/(n + 2) in two parts: their roundings would add up to 3.6 ULP.
   template <class T>
   constexpr T value(T x) const {
-    if constexpr (kRoundsLater<T>) return where(x > T(20.0), x, x * Quotient<T>(x).value);
+    if constexpr (kRoundsLater<T>) return plain(x);
     const auto [w, w_low] = exp_in_parts(at_most(x, kOne<T>));
     const T n = madd(w, w, w + w), d = n + T(2.0);
     const T n_low = madd(w, w, w + w - n) + (w_low + w_low) * (w + T(1.0));
@@ -25,10 +25,12 @@ struct Mish {
     const T t_low = remainder * madd(T(-0.5), t, T(0.5));  // 1/d = (1 − t)/2
     const T y = x * t, product = y + madd(x, t_low, fma(x, t, -y));
     const T result = where(x > T(kOne<T>), x, copysign(product, x));  // −0 stays −0
-    // Far on the left e^x would lose digits before x·e^x does.
-    const auto far = x < T(-80.0);
-    if (!any(far)) return result;
-    return where(far, where(x < T(-kZeroFrom<T>), T(0.0) * x, exp_times(x, x)), result);
+    return or_far_left(x, result);
+  }
+  // The same within 4 ULP, in half of the instructions.
+  template <class T>
+  constexpr T short_value(T x) const {
+    return or_far_left(x, plain(x));
   }
   // t + x·t', t' = 4w(1 + w)/(n + 2)²
   template <class T>
@@ -46,6 +48,19 @@ struct Mish {
   }
 
  private:
+  template <class T>
+  static constexpr T plain(T x) {
+    const T w = exp(at_most(x, 20.0)), n = madd(w, w, w + w);
+    return where(x > T(20.0), x, x * (n / (n + T(2.0))));
+  }
+  // Far on the left e^x would lose digits before x·e^x does.
+  template <class T>
+  static constexpr T or_far_left(T x, T result) {
+    const auto far = x < T(-80.0);
+    if (!any(far)) return result;
+    return where(far, where(x < T(-kZeroFrom<T>), T(0.0) * x, exp_times(x, x)), result);
+  }
+
   template <class T>
   static constexpr double kOne = kIsFloat<T> ? 8.6 : 20.0;  // t is 1 to T's precision from here on
 

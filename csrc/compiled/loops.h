@@ -22,12 +22,14 @@
 #include "../registry.h"
 #include "lanes.h"
 
-#if defined(__AVX2__)
+// Where the kernels' way is slow without its shortcut.
 namespace activations_ext::cpu {
+inline Vec<float> value_of(const Mish& mish, Vec<float> x) { return mish.short_value(x); }
+#if defined(__AVX2__)
 inline V value_of(const GELU&, V x) { return gelu_by_mills(x); }
 inline V slope_of(const GELU&, V x) { return gelu_slope_by_mills(x); }
-}  // namespace activations_ext::cpu
 #endif
+}  // namespace activations_ext::cpu
 
 namespace activations_ext::compiled {
 
