@@ -222,7 +222,8 @@ def _replacements() -> dict[Any, Callable[..., Any]]:
     return {
         aten.mish.default: ours.mish,
         aten.mish_backward.default: ours.mish_backward,
-        aten.softplus.default: ours.softplus,
+        # A graph leaves defaults out.
+        aten.softplus.default: lambda x, beta=1, threshold=20: ours.softplus(x, beta, threshold),
         aten.softplus_backward.default: ours.softplus_backward,
         aten.log_sigmoid_forward.default: lambda x: (ours.logsigmoid(x), x.new_empty(0)),
         aten.log_sigmoid_backward.default: lambda grad, x, _: ours.logsigmoid_backward(grad, x),

@@ -115,7 +115,8 @@ def test_loops() -> None:
 
 SLOW: dict[str, Callable[[Tensor], Tensor]] = {
     "mish": torch.nn.functional.mish,
-    "softplus": lambda x: torch.nn.functional.softplus(x, 2.0, 5),
+    "softplus": torch.nn.functional.softplus,
+    "softplus(2, 5)": lambda x: torch.nn.functional.softplus(x, 2.0, 5),
     "logsigmoid": torch.nn.functional.logsigmoid,
 }
 
@@ -133,7 +134,7 @@ def test_what_inductor_makes_of_several_functions(name: str, dtype: torch.dtype)
         step = torch.compile(function, fullgraph=True)
         result, codes = run_fw_bw_and_get_code(lambda: step(x))
         (gradient,) = torch.autograd.grad(step(x), x, grad)
-    assert all(f'call<"{name}"' in code for code in codes)
+    assert all(f'call<"{name.split("(")[0]}"' in code for code in codes)
     exact = function(x.double())
     assert ulp_errors(result, exact).max() <= (4.0 if dtype == torch.float32 else 0.52)
     (wanted,) = torch.autograd.grad(function(x), x, grad)

@@ -15,7 +15,7 @@ from activations_ext.monitor.counts import Counts, in_several_processes, value_a
 from activations_ext.monitor.gradients import Scale, learns, squared_norms
 from activations_ext.monitor.history import History, Moment
 from activations_ext.monitor.report import LayerReport, Report, Units
-from activations_ext.monitor.watch import Call, Watch, names_of
+from activations_ext.monitor.watch import Call, Watch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -89,7 +89,7 @@ class ActivationMonitor:
     def __init__(
         self,
         model: torch.nn.Module,
-        every: int = 50,
+        every: int = 100,
         window: int = 4,
         saturated_below: float = 0.05,
         dead_below: float = 1e-6,
@@ -166,7 +166,7 @@ class ActivationMonitor:
         model = self._watch.root()
         if model is None:
             return
-        squares = squared_norms(names_of(model))
+        squares = squared_norms(self._watch.names())
         self._misses_gradients = not squares and learns(model)
         if not squares:
             return
@@ -196,7 +196,7 @@ class ActivationMonitor:
                 revived = before.counts[name].added_up().dead & ~counts.dead
             units = (counts.dead, revived, counts.saturation, counts.mean, counts.variance)
             layers[name] = LayerReport(
-                self._functions[name], Units(*(u.cpu() for u in units)), int(counts.count)
+                self._functions[name], Units(*(u.cpu() for u in units)), counts.count
             )
         norms = {name: _mean_over_processes(norm.square()) for name, norm in now.norms().items()}
         return Report(

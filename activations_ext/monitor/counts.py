@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.autograd.graph import saved_tensors_hooks
 
 
@@ -15,13 +16,18 @@ def value_and_slope(function: Callable[[Tensor], Tensor], input: Tensor) -> tupl
     with torch.inference_mode(False), torch.enable_grad():
         x = input.clone() if input.is_inference() else input.detach()
         try:
-            value, slope, *_ = torch.func.jvp(function, (x,), (torch.ones_like(x),))
+            with forward_ad.dual_level():
+                result = function(forward_ad.make_dual(x, torch.ones_like(x)))
+                value, slope = forward_ad.unpack_dual(result)
+                if slope is not None:
+                    return value.detach(), slope.detach()
         except (NotImplementedError, RuntimeError):
-            # Our own hooks hide the model's, a checkpoint's for example, which count what is saved.
-            with saved_tensors_hooks(_same, _same):
-                x = x.clone().requires_grad_()
-                value = function(x)
-                (slope,) = torch.autograd.grad(value, x, torch.ones_like(value))
+            pass
+        # Our own hooks hide the model's, a checkpoint's for example, which count what is saved.
+        with saved_tensors_hooks(_same, _same):
+            x = x.clone().requires_grad_()
+            value = function(x)
+            (slope,) = torch.autograd.grad(value, x, torch.ones_like(value))
         return value.detach(), slope.detach()
 
 
@@ -36,26 +42,22 @@ def in_several_processes() -> bool:
 class Counts:
     """Sums over the batches of a window, for each unit, into which ``count`` values went."""
 
-    def __init__(
-        self, active: Tensor, saturated: Tensor, sum: Tensor, squares: Tensor, count: Tensor
-    ):
-        self.active, self.saturated = active, saturated
-        self.sum, self.squares, self.count = sum, squares, count
+    def __init__(self, sums: Tensor, count: int) -> None:
+        self.sums, self.count = sums, count
 
     @staticmethod
     def zeros(units: int, device: torch.device) -> Counts:
         # Sums of many batches lose their digits in float32; some devices have nothing better.
         wide = torch.float32 if device.type == "mps" else torch.float64
-        active, saturated, sum, squares = torch.zeros(4, units, dtype=wide, device=device)
-        return Counts(active, saturated, sum, squares, torch.zeros((), dtype=wide, device=device))
+        return Counts(torch.zeros(4, units, dtype=wide, device=device), 0)
 
     @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        return (self.active, self.saturated, self.sum, self.squares, self.count)
+    def active(self) -> Tensor:
+        return self.sums[0]
 
     @property
     def units(self) -> int:
-        return len(self.active)
+        return self.sums.shape[1]
 
     def add(
         self, value: Tensor, slope: Tensor, dim: int, dead_below: float, saturated_below: float
@@ -65,22 +67,23 @@ class Counts:
             value, slope, dim = value.reshape(-1, 1), slope.reshape(-1, 1), 1
         others = [d for d in range(value.dim()) if d != dim % value.dim()]
         count, size = value.numel() // max(1, value.shape[dim]), slope.abs()
-        self.active += (size >= dead_below).sum(others)
-        self.saturated += (size < saturated_below).sum(others)
+        active = (size >= dead_below).sum(others)
+        saturated = (size < saturated_below).sum(others)
         variance, mean = torch.var_mean(value.float(), others, correction=0)
-        mean = mean.to(self.sum.dtype)
-        self.sum += count * mean
-        self.squares += count * (variance + mean.square())
+        moments = torch.stack([mean, variance]).to(self.sums.dtype).mul_(count)
+        moments[1] += moments[0].square() / count
+        self.sums[:2] += torch.stack([active, saturated])
+        self.sums[2:] += moments
         self.count += count
 
     def added_up(self) -> Counts:
         """Over all processes of the default group, where there are several."""
         if not in_several_processes():
             return self
-        total = Counts(*(tensor.clone() for tensor in self.tensors))
-        for tensor in total.tensors:
-            torch.distributed.all_reduce(tensor)
-        return total
+        sums, count = self.sums.clone(), self.sums.new_tensor(self.count)
+        torch.distributed.all_reduce(sums)
+        torch.distributed.all_reduce(count)
+        return Counts(sums, int(count))
 
     @property
     def dead(self) -> Tensor:
@@ -89,16 +92,16 @@ class Counts:
 
     @property
     def saturation(self) -> Tensor:
-        return self.saturated / self.count
+        return self.sums[1] / self.count
 
     @property
     def mean(self) -> Tensor:
-        return self.sum / self.count
+        return self.sums[2] / self.count
 
     @property
     def variance(self) -> Tensor:
-        return (self.squares / self.count - self.mean.square()).clamp_min(0)
+        return (self.sums[3] / self.count - self.mean.square()).clamp_min(0)
 
     def shares(self) -> Tensor:
         """Of the whole layer: dead units, and saturated slopes."""
-        return torch.stack([self.dead.to(self.sum.dtype).mean(), self.saturation.mean()])
+        return torch.stack([self.dead.to(self.sums.dtype).mean(), self.saturation.mean()])

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 
-def squared_norms(names: dict[torch.nn.Module, str]) -> dict[str, Tensor]:
+def squared_norms(names: Mapping[torch.nn.Module, str]) -> dict[str, Tensor]:
     """Of each module's own parameters, in the model's order; a shared parameter counts where it
     comes first. Sharded gradients (DTensor) are added up over their mesh, by all of its processes
     together."""
-    seen: set[int] = set()
-    norms = {}
+    gradients: dict[int, tuple[str, Tensor]] = {}  # by parameter
     for module, name in names.items():
-        squares = []
         for parameter in module.parameters(recurse=False):
-            if parameter.grad is not None and id(parameter) not in seen:
-                seen.add(id(parameter))
-                squares.append(_square(parameter.grad))
-        if squares:
-            norms[name or "(model)"] = torch.stack(squares).sum()
-    return norms
+            if parameter.grad is not None:
+                gradients.setdefault(id(parameter), (name or "(model)", parameter.grad))
+    plain = [gradient for _, gradient in gradients.values() if _is_plain(gradient)]
+    norms = iter(torch._foreach_norm(plain, 2, dtype=_wide(plain)) if plain else ())
+    sums: dict[str, list[Tensor]] = {}
+    for name, gradient in gradients.values():
+        square = next(norms).square() if _is_plain(gradient) else _square(gradient)
+        sums.setdefault(name, []).append(square)
+    return {name: sum(squares[1:], squares[0]) for name, squares in sums.items()}
+
+
+def _is_plain(gradient: Tensor) -> bool:
+    return type(gradient) is Tensor and gradient.layout == torch.strided
+
+
+def _wide(gradients: list[Tensor]) -> torch.dtype:
+    """What the squares are added up in: 16 bits would overflow."""
+    is_double = any(gradient.dtype == torch.float64 for gradient in gradients)
+    return torch.float64 if is_double else torch.float32
 
 
 def _square(gradient: Tensor) -> Tensor:

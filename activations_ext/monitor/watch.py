@@ -54,7 +54,7 @@ class Watch:
         on_forward: Callable[[], None],
     ) -> None:
         self.root = weakref.ref(unwrapped(model))
-        self.names: weakref.WeakKeyDictionary[torch.nn.Module, str] | None = None
+        self._names: weakref.WeakKeyDictionary[torch.nn.Module, str] | None = None
         self.skipped: dict[str, int] = {}
         """Calls that could not be looked at, by the reason."""
         self._on_call, self._on_forward = on_call, on_forward
@@ -76,7 +76,7 @@ class Watch:
             if not is_compiling() and (alive := watch()) is not None:
                 alive._leave(module, output)
 
-        self.names = None
+        self._names = None
         self._handles += [
             hooks.register_module_forward_pre_hook(enter),
             hooks.register_module_forward_hook(leave, always_call=True),
@@ -86,6 +86,7 @@ class Watch:
 
     def stop(self) -> None:
         _remove(self._handles)
+        self._end_pass()  # which an exception may have left without its hook: KeyboardInterrupt
 
     def close(self) -> None:
         self.stop()
@@ -98,25 +99,30 @@ class Watch:
     def _enter(self, module: torch.nn.Module, args: tuple[Any, ...]) -> None:
         current: _Pass | None = getattr(self._local, "current", None)
         if current is None:
-            if module not in self._names_now() or torch._C._current_graph_task_id() != -1:
+            if module not in self.names() or torch._C._current_graph_task_id() != -1:
                 return  # another model's; or a checkpoint's, in backward
             self._on_forward()
             current = self._local.current = _Pass(module, self)
             current.mode.__enter__()
         elif module is current.first:
-            current.restart()  # after what no hook is told of: KeyboardInterrupt
+            current.restart()  # the one before has left without its hook
         current.enter(module, args)
 
-    def _names_now(self) -> weakref.WeakKeyDictionary[torch.nn.Module, str]:
-        """Those of the step that is looked at."""
-        if self.names is None:
+    def names(self) -> Mapping[torch.nn.Module, str]:
+        """Of the model's modules, in the step that is looked at."""
+        if self._names is None:
             root = self.root()
-            self.names = weakref.WeakKeyDictionary({} if root is None else names_of(root))
-        return self.names
+            self._names = weakref.WeakKeyDictionary({} if root is None else names_of(root))
+        return self._names
 
     def _leave(self, module: torch.nn.Module, output: Any) -> None:
         current: _Pass | None = getattr(self._local, "current", None)
         if current is not None and current.leave(module, output):
+            self._end_pass()
+
+    def _end_pass(self) -> None:
+        current: _Pass | None = getattr(self._local, "current", None)
+        if current is not None:
             self._local.current = None
             current.mode.__exit__(None, None, None)
             del current.mode  # which refers to the pass
@@ -192,7 +198,7 @@ class _Pass:
         self.first = first
         self.mode = _Mode(self)
         self._watch = watch
-        self._names: Mapping[torch.nn.Module, str] = watch.names or {}
+        self._names = watch.names()
         self._frames: list[_Frame] = []
         self._counts: dict[str, int] = {}  # of calls, by layer
         self._channels_first: bool | None = None
@@ -288,13 +294,23 @@ class _Mode(TorchFunctionMode):
 
 
 class _Uncompiled:
-    """What was compiled runs as it was written, until it is removed."""
+    """What was compiled runs as it was written, until the last of these is removed."""
+
+    _lock = threading.Lock()
+    _count = 0
+    _stance: Any = None
 
     def __init__(self) -> None:
-        self._stance = torch.compiler.set_stance("force_eager")
+        with self._lock:
+            if _Uncompiled._count == 0:
+                _Uncompiled._stance = torch.compiler.set_stance("force_eager")
+            _Uncompiled._count += 1
 
     def remove(self) -> None:
-        self._stance.__exit__(None, None, None)
+        with self._lock:
+            _Uncompiled._count -= 1
+            if _Uncompiled._count == 0:
+                _Uncompiled._stance.__exit__(None, None, None)
 
 
 def _remove(handles: list[Any]) -> None:

@@ -14,7 +14,13 @@
 
 namespace activations_ext::compiled {
 
-inline V exp(V x) { return activations_ext::exp(x); }
+// Registers that hold a mask's −∞ do not take the way of the subnormal results.
+inline V exp(V x) {
+  if constexpr (kScalesAtOnce<V>) return activations_ext::exp(x);
+  const auto is_zero = x < V(-104.0);
+  if (!any(is_zero)) return activations_ext::exp(x);
+  return where(is_zero, V(0.0), activations_ext::exp(where(is_zero, V(0.0), x)));
+}
 inline V sigmoid(V x) { return logistic(x); }
 inline V tanh(V x) { return Tanh{}.value(x); }
 
