@@ -20,7 +20,7 @@ from activations_ext.monitor.watch import Call, Watch
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LOOKED_AT = 2**18
+LOOKED_AT = 2**14
 """Elements of one call: of larger inputs, every so-manieth example."""
 
 
