@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from activations_ext import functional as F
+from activations_ext import nn as ours
 from activations_ext.monitor import ActivationMonitor
 
 
@@ -128,6 +129,12 @@ def test_modules_of_several_functions(make: type[nn.Module]) -> None:
 def test_a_gate_is_its_function() -> None:
     model = nn.Sequential(nn.Linear(4, 6), Gated())
     assert layers(model, torch.randn(5, 4)) == {"1.silu": ("silu", 3)}
+
+
+@pytest.mark.parametrize("library", [nn, ours], ids=["torch", "ours"])
+def test_a_slope_for_each_channel(library: Any) -> None:
+    model = nn.Sequential(nn.Linear(4, 6), library.PReLU(6))
+    assert layers(model, torch.randn(5, 4)) == {"1": ("PReLU", 6)}
 
 
 def test_transformer_encoder_layer() -> None:

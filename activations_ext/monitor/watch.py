@@ -273,7 +273,8 @@ class _Pass:
 
 def _writes(function: Any, kwargs: dict[str, Any], args: tuple[Any, ...]) -> bool:
     spelled = getattr(function, "__name__", "")
-    return spelled.endswith("_") or bool(kwargs.get("inplace")) or True in args[1:]
+    inplace = kwargs.get("inplace") or any(argument is True for argument in args[1:])
+    return bool(spelled.endswith("_") or inplace)
 
 
 class _Mode(TorchFunctionMode):
