@@ -61,7 +61,7 @@ def test_values(case: Case, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.usefixtures("no_loops")
-@pytest.mark.parametrize("dtype", MOST_ULP, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_compiled_values(dtype: torch.dtype) -> None:
     """Inductor's vectors compute expm1 as e^x − 1 (torch 2.13): errors of an ULP of 1."""
     x = torch.cat([SPECIAL, KINKS, sample(2000)]).to(dtype)
@@ -81,7 +81,7 @@ def test_compiled_values(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.usefixtures("no_loops")
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_derivatives(dtype: torch.dtype) -> None:
     operators = torch.ops.activations_ext
     x = torch.cat([KINKS, sample(300)]).to(dtype)
