@@ -60,8 +60,8 @@ FASTER: dict[str, frozenset[str]] = {
 in compiled graphs; ``python -m benchmarks.compiled``, benchmarks/results/compiled-*.md."""
 
 FASTER_WHOLE = frozenset({"logsigmoid", "mish"})
-"""Those that are faster even where the compiler cannot fuse them: of float64, in another Inductor,
-with another compiler than GCC."""
+"""Those that are faster even as operators that the compiler cannot look into, except for float64:
+in an Inductor that lacks what ``_inductor`` uses."""
 
 
 def _checked(choice: str) -> Choice:
@@ -105,8 +105,11 @@ def in_compiled_graphs(choice: Choice) -> Iterator[None]:
 def _is_faster(name: str, dtype: torch.dtype) -> bool:
     from activations_ext import _inductor
 
-    faster = FASTER.get(torch.backends.cpu.get_cpu_capability(), frozenset())
-    return name in FASTER_WHOLE or (name in faster and _inductor.fuses(dtype))
+    if _inductor.fuses(dtype):
+        return name in FASTER.get(torch.backends.cpu.get_cpu_capability(), FASTER_WHOLE)
+    # As a formula of torch's operators none was faster.
+    is_whole = not _inductor.decomposes(name)
+    return is_whole and name in FASTER_WHOLE and dtype != torch.float64
 
 
 def _has_formula(name: str) -> bool:
