@@ -31,4 +31,5 @@ def write(name: str, table: Callable[[float], str], seconds: float, description:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
         text = table(arguments.seconds)
     print(text)
+    arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / f"{name}-{cpu_capability().lower()}.md").write_text(text)

@@ -67,16 +67,17 @@ class Counts:
             value, slope, dim = value.reshape(-1, 1), slope.reshape(-1, 1), 1
         others = [d for d in range(value.dim()) if d != dim % value.dim()]
         count, size = value.numel() // max(1, value.shape[dim]), slope.abs()
-        active = (size >= dead_below).sum(others)
-        saturated = (size < saturated_below).sum(others)
+        flags = torch.empty_like(size, dtype=torch.float32)  # bool takes several times as long
+        active = torch.ge(size, dead_below, out=flags).sum(others)
+        saturated = torch.lt(size, saturated_below, out=flags).sum(others)
         value = value.float()
         mean = value.mean(others, keepdim=True)
         variance = (value - mean).square().mean(others)  # var_mean takes four times as long
-        mean = mean.view_as(variance)
-        moments = torch.stack([mean, variance]).to(self.sums.dtype).mul_(count)
-        moments[1] += moments[0].square() / count
-        self.sums[:2] += torch.stack([active, saturated])
-        self.sums[2:] += moments
+        sums = torch.stack([active, saturated, mean.view_as(variance), variance])
+        sums = sums.to(self.sums.dtype)
+        sums[2:] *= count
+        sums[3] += sums[2].square() / count
+        self.sums += sums
         self.count += count
 
     def added_up(self) -> Counts:
