@@ -171,7 +171,9 @@ class ActivationMonitor:
         if not squares:
             return
         scale = self._scale.now()
-        numbers = torch.stack(list(squares.values())) / (scale * scale)
+        first = next(iter(squares.values()))  # the others may lie on other devices
+        numbers = torch.stack([square.to(first.device) for square in squares.values()])
+        numbers /= scale * scale
         if self._has_scaler:
             is_finite = numbers.sum().isfinite()
             numbers = torch.where(is_finite, numbers, 0.0)

@@ -15,8 +15,8 @@ def squared_norms(names: Mapping[torch.nn.Module, str]) -> dict[str, Tensor]:
     together."""
     gradients: dict[int, tuple[str, Tensor]] = {}  # by parameter
     for module, name in names.items():
-        for parameter in module.parameters(recurse=False):
-            if parameter.grad is not None:
+        for parameter in module._parameters.values():
+            if parameter is not None and parameter.grad is not None:
                 gradients.setdefault(id(parameter), (name or "(model)", parameter.grad))
     plain = [gradient for _, gradient in gradients.values() if _is_plain(gradient)]
     norms = iter(torch._foreach_norm(plain, 2, dtype=_wide(plain)) if plain else ())

@@ -173,6 +173,12 @@ def why_not(input: Any) -> str | None:
     return "empty inputs" if input.numel() == 0 else None
 
 
+def has(members: Mapping[str, Any]) -> bool:
+    """Whether a module's ``_modules``, ``_parameters`` or ``_buffers``, where None is a place that
+    is empty, hold any: several times as fast as an iterator."""
+    return any(member is not None for member in members.values())
+
+
 class _Frame:
     """A module that runs."""
 
@@ -208,11 +214,8 @@ class _Pass:
         self._counts.clear()
 
     def enter(self, module: torch.nn.Module, args: tuple[Any, ...]) -> None:
-        is_leaf = (
-            next(module.children(), None) is None
-            and next(module.parameters(), None) is None
-            and next(module.buffers(), None) is None
-        ) or isinstance(module, torch.nn.PReLU)
+        holds_any = has(module._modules) or has(module._parameters) or has(module._buffers)
+        is_leaf = not holds_any or isinstance(module, torch.nn.PReLU)
         self._frames.append(_Frame(module, args, is_leaf))
 
     def leave(self, module: torch.nn.Module, output: Any) -> bool:
@@ -226,7 +229,7 @@ class _Pass:
             self._tell_leaf(frame, output)
         if isinstance(module, CHANNELS_FIRST):
             self._channels_first = True
-        elif next(module.parameters(recurse=False), None) is not None and not frame.is_leaf:
+        elif has(module._parameters) and not frame.is_leaf:
             self._channels_first = False
         return not self._frames
 
