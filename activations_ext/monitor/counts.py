@@ -65,20 +65,17 @@ class Counts:
         """``dim`` is the dimension of the units."""
         if value.dim() < 2:  # one unit
             value, slope, dim = value.reshape(-1, 1), slope.reshape(-1, 1), 1
-        others = [d for d in range(value.dim()) if d != dim % value.dim()]
-        count, size = value.numel() // max(1, value.shape[dim]), slope.abs()
-        flags = torch.empty_like(size, dtype=torch.float32)  # bool takes several times as long
-        active = torch.ge(size, dead_below, out=flags).sum(others)
-        saturated = torch.lt(size, saturated_below, out=flags).sum(others)
-        value = value.float()
-        mean = value.mean(others, keepdim=True)
-        variance = (value - mean).square().mean(others)  # var_mean takes four times as long
-        sums = torch.stack([active, saturated, mean.view_as(variance), variance])
-        sums = sums.to(self.sums.dtype)
-        sums[2:] *= count
-        sums[3] += sums[2].square() / count
-        self.sums += sums
-        self.count += count
+        dim %= value.dim()
+        others = [1 + d for d in range(value.dim()) if d != dim]
+        terms = torch.empty(4, *value.shape, dtype=self.sums.dtype, device=value.device)
+        active, saturated, values, squares = terms.unbind()
+        size = slope.abs()
+        torch.ge(size, dead_below, out=active)
+        torch.lt(size, saturated_below, out=saturated)
+        values.copy_(value)
+        torch.square(values, out=squares)
+        self.sums += terms.sum(others)
+        self.count += value.numel() // max(1, value.shape[dim])
 
     def added_up(self) -> Counts:
         """Over all processes of the default group, where there are several."""
