@@ -36,16 +36,21 @@ def convolutional(make: MakeActivation, images: Images) -> nn.Sequential:
 
 
 def dense(make: MakeActivation, widths: Sequence[int]) -> nn.Sequential:
-    """Linear layers with an activation behind each but the last. Normal initial weights with the
-    activation's gain, no biases."""
+    """Linear layers with an activation behind each but the last."""
     layers: list[nn.Module] = [nn.Flatten()]
     for inputs, outputs in pairwise(widths):
-        activation, linear = make(), nn.Linear(inputs, outputs)
-        gain = GAINS.get(type(activation).__name__, 1.0)
-        nn.init.normal_(linear.weight, std=gain / math.sqrt(inputs))
-        nn.init.zeros_(linear.bias)
-        layers += [linear, activation]
+        layers += [with_normal_weights(nn.Linear(inputs, outputs), make), make()]
     return nn.Sequential(*layers[:-1])
+
+
+def with_normal_weights(layer: nn.Linear | nn.Conv2d, make: MakeActivation) -> nn.Module:
+    """Normal initial weights with the activation's gain, so that signals keep their size through
+    any number of layers, and no biases."""
+    gain = GAINS.get(type(make()).__name__, 1.0)
+    nn.init.normal_(layer.weight, std=gain / math.sqrt(layer.weight[0].numel()))
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
 
 
 def batches(images: Images, size: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -100,7 +100,10 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 FIGURES = {
     "activation_gallery": (),
-    "relu_against_tanh": ("--seeds=2", "--rates", "0.1", "0.3", "--batch-size=16"),
+    "relu_against_tanh": (
+        *("--seeds=2", "--rates", "0.1", "0.3", "--batch-size=16", "--depths", "4", "5"),
+        *("--errors", "0.5", "0.25"),
+    ),
     "vanishing_gradients": ("--layers=5", "--steps=10", "--seeds=2"),
     "dying_relu": ("--rates", "0.1", "3", "--steps=40", "--seeds=2"),
     "activation_comparison": ("--epochs=2", "--seeds=2", "--rates", "0.01", "0.1"),
@@ -120,7 +123,8 @@ def test_figures(name: str, images: Path, tmp_path: Path) -> None:
             assert len(numbers["activations"]) == len(ACTIVATIONS)
             assert numbers["activations"]["sigmoid"]["largest_slope"] == pytest.approx(0.25)
         case "relu_against_tanh":
-            assert all(epoch is not None for epoch in numbers["epochs"]["ReLU"])
+            assert all(epochs[0] is not None for epochs in numbers["epochs"]["4"]["ReLU"])
+            assert all(0 <= share <= 1 for share in numbers["saturated"]["5"]["tanh"])
         case "vanishing_gradients":
             assert numbers["recursion_differs_by"] < 1e-5
             for first, *_, last in numbers["norms"]["sigmoid"]:
