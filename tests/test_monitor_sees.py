@@ -84,6 +84,16 @@ class Swish(nn.Module):
         return x.mul_(x.sigmoid()) if not x.requires_grad else x * x.sigmoid()
 
 
+class HardMish(nn.Module):  # as timm has it
+    def forward(self, x: Tensor) -> Tensor:
+        return 0.5 * x * (x + 2).clamp(min=0, max=2)
+
+
+class Bounded(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.clamp(-5, 5))
+
+
 class Gated(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         a, b = x.chunk(2, -1)
@@ -109,7 +119,7 @@ class Custom(nn.Module):
         return OwnBackward.apply(torch.relu(x))  # type: ignore[no-any-return, no-untyped-call]
 
 
-@pytest.mark.parametrize("make", [NewGELU, Swish, Custom])
+@pytest.mark.parametrize("make", [NewGELU, Swish, HardMish, Custom])
 def test_modules_of_several_functions(make: type[nn.Module]) -> None:
     """One layer with the slope of the whole."""
     torch.manual_seed(0)
@@ -129,6 +139,10 @@ def test_modules_of_several_functions(make: type[nn.Module]) -> None:
 def test_a_gate_is_its_function() -> None:
     model = nn.Sequential(nn.Linear(4, 6), Gated())
     assert layers(model, torch.randn(5, 4)) == {"1.silu": ("silu", 3)}
+
+
+def test_bounds_of_a_layer_are_no_activation() -> None:
+    assert layers(nn.Sequential(Bounded(4, 4), nn.ReLU()), torch.randn(5, 4)) == {"1": ("ReLU", 4)}
 
 
 @pytest.mark.parametrize("library", [nn, ours], ids=["torch", "ours"])

@@ -15,11 +15,14 @@ OfInput = Callable[[Tensor], Tensor]
 
 _BEYOND_TORCH = ("exp", "squared_relu", "serlu")  # torch.exp is no activation in most programs
 _NAMES = (*(row.name for row in ACTIVATIONS if row.name not in _BEYOND_TORCH), "prelu", "rrelu")
-_ALIASES = {"log_sigmoid": "logsigmoid", "expit": "sigmoid"}
+_ALIASES = {"log_sigmoid": "logsigmoid", "expit": "sigmoid", "clip": "clamp"}
+ONLY_IN_MODULES = frozenset({"clamp"})
+"""No activation by itself, but a module without parameters that calls it is taken for one: timm's
+HardMish."""
 
 
 def _functions() -> Iterator[tuple[Any, str]]:
-    for name in (*_NAMES, *_ALIASES):
+    for name in (*_NAMES, *_ALIASES, *ONLY_IN_MODULES):
         for place in (torch.nn.functional, torch, Tensor, torch.special):
             for spelled in (name, f"{name}_"):
                 if (function := getattr(place, spelled, None)) is not None:

@@ -16,7 +16,7 @@ from torch.compiler import is_compiling
 from torch.nn.modules import module as hooks
 from torch.overrides import TorchFunctionMode
 
-from activations_ext.monitor.functions import FUNCTIONS, OfInput, of_input
+from activations_ext.monitor.functions import FUNCTIONS, ONLY_IN_MODULES, OfInput, of_input
 
 CHANNELS_FIRST = (
     torch.nn.modules.conv._ConvNd,
@@ -256,6 +256,8 @@ class _Pass:
         if not (self.first.training and frame.module.training):
             return lambda _: None
         name = FUNCTIONS[function]
+        if name in ONLY_IN_MODULES and not frame.is_leaf:
+            return lambda _: None
         input, of = of_input(function, args, kwargs)
         path = self._names.get(frame.module, "")
         layer = f"{path}.{name}" if path else name
