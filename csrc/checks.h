@@ -2,16 +2,10 @@
 // came.
 #pragma once
 
-#include <ATen/OpMathType.h>
 #include <ATen/core/Tensor.h>
 #include <c10/util/Exception.h>
 
-#include <cmath>
-#include <limits>
-#include <tuple>
 #include <vector>
-
-#include "registry.h"
 
 namespace activations_ext {
 
@@ -93,83 +87,6 @@ inline void check_seed(const char* name, const at::Tensor& seed) {
                     classes - 1, ", or the ignore_index ", ignore_index, ", but got ",
                     target.const_data_ptr<int64_t>()[row], " at position ",
                     c10::IntArrayRef(position));
-}
-
-// What the parameters of one activation must satisfy; none by default.
-template <class A>
-inline void check_parameters(const A&) {}
-
-template <>
-inline void check_parameters(const CELU& activation) {
-  TORCH_CHECK(activation.alpha != 0,
-              "celu(): expected argument 'alpha' to be different from 0, but got 0");
-}
-
-template <>
-inline void check_parameters(const Hardtanh& activation) {
-  TORCH_CHECK_VALUE(activation.min_val <= activation.max_val,
-                    "hardtanh(): expected argument 'min_val' to be at most 'max_val', but got ",
-                    activation.min_val, " > ", activation.max_val);
-}
-
-template <>
-inline void check_parameters(const Softshrink& activation) {
-  TORCH_CHECK(activation.lambd >= 0 && std::isfinite(activation.lambd),
-              "softshrink(): expected argument 'lambd' to be at least 0 and finite, but got ",
-              activation.lambd);
-}
-
-template <>
-inline void check_parameters(const RReLU& activation) {
-  TORCH_CHECK(std::isfinite(activation.lower) && std::isfinite(activation.upper) &&
-                  activation.lower <= activation.upper,
-              "rrelu(): expected arguments 'lower' and 'upper' to be finite with lower <= upper, "
-              "but got ",
-              activation.lower, " and ", activation.upper);
-}
-
-template <>
-inline void check_parameters(const ShiftDropout& activation) {
-  TORCH_CHECK_VALUE(activation.p >= 0 && activation.p <= 1,
-                    "shift_dropout(): expected argument 'p' to be between 0 and 1, but got ",
-                    activation.p);
-}
-
-// A parameter as a number that `dtype` can hold; one that is too large for it is refused, as torch
-// does, instead of becoming infinite.
-inline double rounded_to(at::ScalarType dtype, double number, const char* name,
-                         const char* parameter) {
-  double rounded = number, largest = std::numeric_limits<double>::max();
-  if (dtype == at::kFloat) {
-    rounded = float(number);
-    largest = std::numeric_limits<float>::max();
-  } else if (dtype == at::kBFloat16) {
-    rounded = at::BFloat16(float(number));
-    largest = std::numeric_limits<at::BFloat16>::max();
-  } else if (dtype == at::kHalf) {
-    rounded = at::Half(float(number));
-    largest = std::numeric_limits<at::Half>::max();
-  }
-  TORCH_CHECK(std::abs(number) <= largest || !std::isfinite(number), name,
-              "(): expected argument '", parameter, "' to be a number of ", dtype,
-              ": value cannot be converted without overflow, but got ", number);
-  return rounded;
-}
-
-// The activation of these parameters, for tensors of `dtype`.
-template <class A>
-A make(Parameters<A> parameters, at::ScalarType dtype) {
-  const auto activation = [&] {
-    return std::apply([](auto... parameter) { return A{parameter...}; }, parameters);
-  };
-  check_parameters(activation());
-  for (std::size_t i = 0; i < kArity<A>; ++i) {
-    const Parameter& parameter = A::kParameters[i];
-    const auto holds = parameter.role == Role::kFactor ? at::toOpMathType(dtype) : dtype;
-    const double rounded = rounded_to(holds, parameters[i], A::kName, parameter.name);
-    if (parameter.role == Role::kBound) parameters[i] = rounded;
-  }
-  return activation();
 }
 
 }  // namespace activations_ext

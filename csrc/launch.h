@@ -7,37 +7,18 @@
 
 #include <utility>
 
+#include "activation.h"
 #include "mixture_job.h"
-#include "registry.h"
 
 namespace activations_ext {
 
-// An activation and its pass, without their types.
+// An activation and its pass, without their types; see kind.h.
 struct Pointwise {
   const void* activation;
   int index;  // in Activations
   Pass pass;
   bool cheap;  // bound by memory even within the cache: needs more elements to share with threads
-
-  template <class A>
-  Pointwise(const A& of, Pass which)
-      : activation(&of),
-        index(Activations::index_of<A>()),
-        pass(which),
-        cheap(A::kShape != Shape::kSmooth) {}
 };
-template <class A>
-Pointwise forward_of(const A& activation) {
-  return {activation, Pass::kForward};
-}
-template <class A>
-Pointwise backward_of(const A& activation, bool of_result) {
-  return {activation, of_result ? Pass::kBackwardOfResult : Pass::kBackward};
-}
-template <class A>
-Pointwise curvature_of(const A& activation, bool of_result) {
-  return {activation, of_result ? Pass::kCurvatureOfResult : Pass::kCurvature};
-}
 
 // The rows of `logits` along `dim`. `target` (int64) has a class for each row, `weight` a number
 // for each class or each logit; either may be undefined.

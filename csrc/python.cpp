@@ -16,9 +16,12 @@
 
 #include "aten/replace.h"
 #include "autograd/formula.h"
+#include "autograd/node.h"
+#include "autograd/plain.h"
 #include "autograd/pointwise.h"
 #include "cpu/large_blocks.h"
 #include "cpu/launch.h"
+#include "kind.h"
 #include "layout.h"
 #include "ops/cross_entropy.h"
 #include "ops/mixture_ops.h"
@@ -29,37 +32,6 @@
 
 namespace activations_ext {
 namespace {
-
-template <class A>
-at::Tensor out_of_place(const at::Tensor& input, const Parameters<A>& parameters) {
-  if (!nothing_intercepts() || !is_plain(input) || torch::autograd::isFwGradDefined(input))
-    return Operator<A>::forward(input, parameters);
-  const A activation = make<A>(parameters, input.scalar_type());
-  const auto compute = [&](const at::Tensor& x) {
-    return launch_on(x).pointwise(forward_of(activation), x, {});
-  };
-  return differentiable<A>(input, parameters, compute, [](const at::Tensor&) {});
-}
-
-// Autograd has to follow a write into a view to the tensor that it is a view of.
-bool view_with_history(const at::Tensor& input) {
-  return at::GradMode::is_enabled() && input.is_view() &&
-         (input.requires_grad() || input._base().requires_grad());
-}
-
-template <class A>
-void in_place(at::Tensor& input, const Parameters<A>& parameters) {
-  if (!nothing_intercepts() || !is_plain(input) || torch::autograd::isFwGradDefined(input) ||
-      view_with_history(input)) {
-    Operator<A>::in_place(input, parameters);
-    return;
-  }
-  const A activation = make<A>(parameters, input.scalar_type());
-  differentiable_in_place<A>(input, parameters, [&](at::Tensor& x) {
-    launch_on(x).pointwise_in_place(forward_of(activation), x);
-    torch::autograd::increment_version(x);
-  });
-}
 
 // --- reading the arguments ----------------------------------------------------------------------
 
@@ -121,23 +93,27 @@ PyObject* without_gil(Compute compute) {
 
 // --- the entry points ---------------------------------------------------------------------------
 
-template <class A>
-PyObject* entry(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
+PyObject* pointwise_entry(const Kind& kind, PyObject* const* arguments, Py_ssize_t count) {
   HANDLE_TH_ERRORS
-  check_count(A::kName, 2 + kArity<A>, count);
-  const at::Tensor& input = tensor_argument(A::kName, "input", arguments[0]);
+  check_count(kind.name, 2 + kind.arity(), count);
+  const at::Tensor& input = tensor_argument(kind.name, "input", arguments[0]);
   if (!has_kernel(input)) Py_RETURN_NOTIMPLEMENTED;
-  Parameters<A> parameters;
-  for (std::size_t i = 0; i < kArity<A>; ++i)
-    parameters[i] = number_argument(A::kName, A::kParameters[i].name, arguments[2 + i]);
+  Values values = {};
+  for (std::size_t i = 0; i < kind.arity(); ++i)
+    values[i] = number_argument(kind.name, kind.parameters[i].name, arguments[2 + i]);
   if (!flag_argument(arguments[1]))
-    return without_gil([&] { return out_of_place<A>(input, parameters); });
+    return without_gil([&] { return pointwise(kind, input, values); });
   return without_gil([&] {
     at::Tensor target = input;
-    in_place<A>(target, parameters);
+    pointwise_(kind, target, values);
     return target;
   });
   END_HANDLE_TH_ERRORS
+}
+
+template <class A>
+PyObject* entry(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
+  return pointwise_entry(kind_of<A>(), arguments, count);
 }
 
 PyObject* prelu_entry(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
@@ -289,7 +265,7 @@ PyMethodDef method(const char* name, Entry function) {
 void add_entries(pybind11::module_& module) {
   static std::vector<PyMethodDef> methods = [] {
     std::vector<PyMethodDef> all;
-    Activations::for_each([&]<Activation A>() { all.push_back(method(A::kName, &entry<A>)); });
+    Activations::for_each([&]<class A>() { all.push_back(method(kind_of<A>().name, &entry<A>)); });
     all.push_back(method("prelu", &prelu_entry));
     all.push_back(method("rrelu_with_seed", &rrelu_entry));
     all.push_back(method("shift_dropout_with_seed", &shift_dropout_entry));

@@ -1,25 +1,8 @@
-// The list of the activations. Schemas, kernels and Autograd registrations are loops over it.
+// The list of the activations, by name: schemas, kernels and Autograd registrations are loops over
+// it. Such a loop needs activations.h, too, which has what the names stand for.
 #pragma once
 
-#include "activations/elu.h"
-#include "activations/exp.h"
-#include "activations/gelu.h"
-#include "activations/hardsigmoid.h"
-#include "activations/hardtanh.h"
-#include "activations/leaky_relu.h"
-#include "activations/mish.h"
-#include "activations/relu.h"
-#include "activations/rrelu.h"
-#include "activations/serlu.h"
-#include "activations/shift_dropout.h"
-#include "activations/shrink.h"
-#include "activations/sigmoid.h"
-#include "activations/silu.h"
-#include "activations/softplus.h"
-#include "activations/softsign.h"
-#include "activations/squared_relu.h"
-#include "activations/tanh.h"
-#include "activations/threshold.h"
+#include <type_traits>
 
 namespace activations_ext {
 
@@ -41,12 +24,38 @@ struct TypeList {
   }
 };
 
-using Activations =
-    TypeList<ReLU, ReLU6, LeakyReLU, ELU, SELU, CELU, SERLU, SquaredReLU, Hardtanh, Threshold,
-             Sigmoid, Tanh, LogSigmoid, Hardsigmoid, Softsign, Tanhshrink, Softplus, GELU, GELUTanh,
-             SiLU, Mish, Hardswish, Softshrink, Hardshrink, Exp>;
+// clang-format off
+using Activations = TypeList<
+    struct ReLU,
+    struct ReLU6,
+    struct LeakyReLU,
+    struct ELU,
+    struct SELU,
+    struct CELU,
+    struct SERLU,
+    struct SquaredReLU,
+    struct Hardtanh,
+    struct Threshold,
+    struct Sigmoid,
+    struct Tanh,
+    struct LogSigmoid,
+    struct Hardsigmoid,
+    struct Softsign,
+    struct Tanhshrink,
+    struct Softplus,
+    struct GELU,
+    struct GELUTanh,
+    struct SiLU,
+    struct Mish,
+    struct Hardswish,
+    struct Softshrink,
+    struct Hardshrink,
+    struct Exp>;
 
 // Those that draw a random number for each element.
-using RandomActivations = TypeList<RReLU, ShiftDropout>;
+using RandomActivations = TypeList<
+    struct RReLU,
+    struct ShiftDropout>;
+// clang-format on
 
 }  // namespace activations_ext

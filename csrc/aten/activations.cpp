@@ -33,7 +33,6 @@
 #include <ATen/ops/threshold_backward_cpu_dispatch.h>
 #include <ATen/ops/threshold_cpu_dispatch.h>
 
-#include "../activations/prelu.h"
 #include "ours.h"
 #include "replace.h"
 
@@ -47,8 +46,8 @@ namespace torchs = at::cpu;
 Tensor elu_backward(const Tensor& grad_output, const at::Scalar& alpha, const at::Scalar& scale,
                     const at::Scalar& input_scale, bool is_result, const Tensor& saved) {
   Tensor result;
-  const auto run = [&]<class A>(const A& activation) {
-    result = launch_on(saved).pointwise(backward_of(activation, is_result), grad_output, saved);
+  const auto run = [&](const AnyActivation& activation) {
+    result = launch_on(saved).pointwise(activation.backward(is_result), grad_output, saved);
   };
   const bool raises = is_result && alpha.toDouble() < 0;  // torch's error
   if (!raises && takes(grad_output, saved))
@@ -60,8 +59,8 @@ Tensor elu_backward(const Tensor& grad_output, const at::Scalar& alpha, const at
 Tensor leaky_relu_backward(const Tensor& grad_output, const Tensor& saved,
                            const at::Scalar& negative_slope, bool is_result) {
   Tensor result;
-  const auto run = [&](const LeakyReLU& activation) {
-    result = launch_on(saved).pointwise(backward_of(activation, is_result), grad_output, saved);
+  const auto run = [&](const AnyActivation& activation) {
+    result = launch_on(saved).pointwise(activation.backward(is_result), grad_output, saved);
   };
   const bool raises = is_result && negative_slope.toDouble() < 0;
   if (!raises && takes(grad_output, saved))

@@ -12,7 +12,9 @@
 #include <optional>
 #include <string_view>
 
+#include "../activations/elu.h"
 #include "../checks.h"
+#include "../kind.h"
 #include "../launch.h"
 
 namespace activations_ext::aten {
@@ -28,12 +30,12 @@ inline bool takes(const Tensor& grad_output, const Tensor& saved) {
          grad_output.sizes() == saved.sizes();
 }
 
-// run(A{numbers…}), unless torch has an error to raise.
+// run(A with these numbers), unless torch has an error to raise.
 template <class A, class Run, class... Numbers>
 void run_with(Run run, at::ScalarType dtype, const Numbers&... numbers) {
-  std::optional<A> activation;
+  std::optional<AnyActivation> activation;
   try {
-    activation = make<A>({c10::Scalar(numbers).toDouble()...}, dtype);
+    activation = kind_of<A>().make({c10::Scalar(numbers).toDouble()...}, dtype);
   } catch (const c10::Error&) {
     return;
   }
@@ -80,8 +82,8 @@ template <class Choose, class... Extra, Tensor (*kTorchs)(const Tensor&, Extra..
 struct Forward<Choose, kTorchs> {
   static Tensor call(const Tensor& x, Extra... extra) {
     Tensor result;
-    const auto run = [&](const auto& activation) {
-      result = launch_on(x).pointwise(forward_of(activation), x, {});
+    const auto run = [&](const AnyActivation& activation) {
+      result = launch_on(x).pointwise(activation.forward(), x, {});
     };
     if (takes(x)) Choose::choose(run, x.scalar_type(), extra...);
     return result.defined() ? result : kTorchs(x, extra...);
@@ -94,8 +96,8 @@ template <class Choose, class... Extra, Tensor& (*kTorchs)(Tensor&, Extra...)>
 struct InPlace<Choose, kTorchs> {
   static Tensor& call(Tensor& x, Extra... extra) {
     bool done = false;
-    const auto run = [&](const auto& activation) {
-      launch_on(x).pointwise_in_place(forward_of(activation), x);
+    const auto run = [&](const AnyActivation& activation) {
+      launch_on(x).pointwise_in_place(activation.forward(), x);
       done = true;
     };
     if (takes(x) && x.is_non_overlapping_and_dense())
@@ -117,8 +119,8 @@ template <class Choose, auto kTorchs, class... Extra>
 struct OutOf<Choose, kTorchs, Tensor(const Tensor&, Extra...)> {
   static Tensor& call(const Tensor& x, Extra... extra, Tensor& out) {
     bool done = false;
-    const auto run = [&](const auto& activation) {
-      launch_on(x).pointwise_into(out, forward_of(activation), x, {});
+    const auto run = [&](const AnyActivation& activation) {
+      launch_on(x).pointwise_into(out, activation.forward(), x, {});
       done = true;
     };
     if (takes_out(x, out)) Choose::choose(run, x.scalar_type(), extra...);
@@ -136,9 +138,9 @@ template <class Choose, bool kOfResult, class... Extra,
 struct Backward<Choose, kOfResult, kTorchs> {
   static Tensor call(const Tensor& grad_output, const Tensor& saved, Extra... extra) {
     Tensor result;
-    const auto run = [&]<class A>(const A& activation) {
-      if constexpr (kOfResult ? kFromResult<A> : kFromInput<A>)
-        result = launch_on(saved).pointwise(backward_of(activation, kOfResult), grad_output, saved);
+    const auto run = [&](const AnyActivation& activation) {
+      if (kOfResult ? activation.kind->from_result : activation.kind->from_input)
+        result = launch_on(saved).pointwise(activation.backward(kOfResult), grad_output, saved);
     };
     if (takes(grad_output, saved)) Choose::choose(run, saved.scalar_type(), extra...);
     return result.defined() ? result : kTorchs(grad_output, saved, extra...);

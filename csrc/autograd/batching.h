@@ -8,8 +8,6 @@
 
 #include <algorithm>
 
-#include "../ops/pointwise_ops.h"
-
 namespace activations_ext {
 
 // The vmap level of a tensor, 0 if it is in none (levels count from 1).
@@ -56,32 +54,5 @@ at::Tensor batched(const at::Tensor& a, const at::Tensor& b, Compute compute) {
   const auto both = at::broadcast_tensors({x.aligned(rank), y.aligned(rank)});
   return at::functorch::makeBatched(compute(both[0], both[1]), 0, level);
 }
-
-struct BatchedForward {
-  template <class A>
-  static at::Tensor call(const at::Tensor& input, const Parameters<A>& parameters) {
-    return batched(input, [&](const at::Tensor& x) { return Operator<A>::forward(x, parameters); });
-  }
-};
-
-struct BatchedBackward {
-  template <class A>
-  static at::Tensor call(const at::Tensor& grad_output, const at::Tensor& saved,
-                         const Parameters<A>& parameters, bool of_result) {
-    return batched(grad_output, saved, [&](const at::Tensor& g, const at::Tensor& s) {
-      return Operator<A>::backward(g, s, parameters, of_result);
-    });
-  }
-};
-
-struct BatchedCurvature {
-  template <class A>
-  static at::Tensor call(const at::Tensor& grad_output, const at::Tensor& saved,
-                         const Parameters<A>& parameters, bool of_result) {
-    return batched(grad_output, saved, [&](const at::Tensor& g, const at::Tensor& s) {
-      return Operator<A>::curvature(g, s, parameters, of_result);
-    });
-  }
-};
 
 }  // namespace activations_ext

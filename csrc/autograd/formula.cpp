@@ -4,8 +4,10 @@
 
 #include <algorithm>
 
+#include "../activations.h"
 #include "../checks.h"
 #include "../evaluate.h"
+#include "../parameters.h"
 #include "symbolic.h"
 
 namespace activations_ext {
@@ -36,7 +38,37 @@ at::Tensor formula_of(Pass pass, const std::vector<double>& given, const at::Ten
   return evaluated<SymbolicNumber<Grade::kQuick>>(pass, activation, wide, also_wide).to(dtype);
 }
 
+template <class A>
+at::Tensor curvature_of(const at::Tensor& grad_output, const at::Tensor& saved,
+                        const Values& values, bool of_result) {
+  if constexpr (!kCurved<A>) {
+    return at::zeros_like(grad_output);
+  } else {
+    Parameters<A> parameters;
+    std::copy_n(values.begin(), kArity<A>, parameters.begin());
+    const A activation = make<A>(parameters, saved.scalar_type());
+    const auto curvature = [&](const Symbolic& s) -> Symbolic {
+      if constexpr (kFromResult<A>) {
+        if (of_result) return activation.curvature_of_result(s);
+      }
+      if constexpr (kFromInput<A>) return activation.curvature(s);
+      TORCH_INTERNAL_ASSERT(false);
+    };
+    return (Symbolic(grad_output) * curvature(saved)).tensor;
+  }
+}
+
 }  // namespace
+
+at::Tensor curvature_formula(const Kind& kind, const at::Tensor& grad_output,
+                             const at::Tensor& saved, const Values& values, bool of_result) {
+  at::Tensor result;
+  Activations::for_each([&]<class A>() {
+    if (kind.index == Activations::index_of<A>())
+      result = curvature_of<A>(grad_output, saved, values, of_result);
+  });
+  return result;
+}
 
 at::Tensor formula(const std::string& name, Pass pass, const std::vector<double>& parameters,
                    const at::Tensor& a, const at::Tensor& b) {

@@ -1,4 +1,4 @@
-// The formulas of the activations on torch's operators, for the graphs of torch.compile.
+// The formulas of the activations on torch's operators.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -6,13 +6,17 @@
 #include <string>
 #include <vector>
 
-#include "../activation.h"
+#include "../kind.h"
 
 namespace activations_ext {
 
-// What one pass computes of a and b (evaluate.h); `name` is the activation's. Numbers of 16 bits
-// are computed in float32 and rounded once.
+// For the graphs of torch.compile: what one pass computes of a and b (evaluate.h); `name` is the
+// activation's. Numbers of 16 bits are computed in float32 and rounded once.
 at::Tensor formula(const std::string& name, Pass pass, const std::vector<double>& parameters,
                    const at::Tensor& a, const at::Tensor& b);
+
+// grad_output · ∂slope/∂saved, to be differentiated any number of times.
+at::Tensor curvature_formula(const Kind& kind, const at::Tensor& grad_output,
+                             const at::Tensor& saved, const Values& values, bool of_result);
 
 }  // namespace activations_ext

@@ -12,18 +12,18 @@
 
 namespace activations_ext {
 
-// `input`, by `compute(input)`, and in the graph. `save(node, original)` fills the node; `original`
-// is a copy from before, with its history, if `keeps_input`. `tangent(of, original)` is the
-// derivative in the direction of a tangent.
-template <class N, class Compute, class Save, class Tangent>
-at::Tensor& differentiable_in_place(at::Tensor& input, bool keeps_input, Compute compute, Save save,
-                                    Tangent tangent) {
+// `input`, by `compute(input)`, and in the graph. `make()` makes the node, `save(node, original)`
+// fills it; `original` is a copy from before, with its history, if `keeps_input`. `tangent(of,
+// original)` is the derivative in the direction of a tangent.
+template <class Make, class Compute, class Save, class Tangent>
+at::Tensor& differentiable_in_place(at::Tensor& input, bool keeps_input, Make make, Compute compute,
+                                    Save save, Tangent tangent) {
   const bool requires_grad = torch::autograd::compute_requires_grad(input);
   const bool has_tangent = torch::autograd::isFwGradDefined(input);
   torch::autograd::check_inplace(input, requires_grad);
   at::Tensor original;
   if (keeps_input && (requires_grad || has_tangent)) original = input.clone();
-  auto node = requires_grad ? make_node<N>() : decltype(make_node<N>())();
+  auto node = requires_grad ? make() : decltype(make())();
   if (requires_grad) node->set_next_edges(torch::autograd::collect_next_edges(input));
   compute(input);
   if (requires_grad) torch::autograd::rebase_history(input, node);

@@ -118,7 +118,7 @@ struct SavingNode : torch::autograd::Node {
       std::vector<at::TypePtr> types;
       for (const c10::IValue& value : packed.vec())
         types.push_back(value.isTensor() ? at::TensorType::get() : value.type());
-      return compiler->bind_function(swap.get_py_compiler(), name(), &replay, types,
+      return compiler->bind_function(swap.get_py_compiler(), N::title(), &replay, types,
                                      /*is_custom_function=*/true, /*is_traceable=*/true);
     }();
     const c10::IValue metadata =

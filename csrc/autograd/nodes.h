@@ -1,57 +1,52 @@
-// The graph nodes of a pointwise activation, written as torch's generated ones are.
+// The nodes of the graph for a pointwise activation, written as torch's generated ones are.
 #pragma once
 
-#include <ATen/TensorOperators.h>
-#include <ATen/core/grad_mode.h>
-#include <ATen/ops/ones_like.h>
-#include <ATen/ops/zeros_like.h>
-
-#include "../checks.h"
-#include "../launch.h"
-#include "../ops/pointwise_ops.h"
+#include "../kind.h"
 #include "node.h"
-#include "reuse.h"
 
 namespace activations_ext {
 
-// grad_input = grad_output · slope
-template <class A>
-struct BackwardNode : SavingNode<BackwardNode<A>, kArity<A>, 1, 1> {
-  static std::string title() { return camel_case(A::kName) + "Backward"; }
+// Saves the activation's index before its parameters.
+template <class N, std::size_t kSaved, std::size_t kInputs>
+struct PointwiseNode : SavingNode<N, 1 + kMaxArity, kSaved, kInputs> {
+  using Base = SavingNode<N, 1 + kMaxArity, kSaved, kInputs>;
 
-  static variable_list gradients(at::Tensor grad_output,
-                                 const typename BackwardNode::Arguments& of) {
-    const at::Tensor& saved = of.saved[0];
-    if (grad_output.layout() != at::kStrided && saved.layout() == at::kStrided)
-      return {grad_output *
-              Operator<A>::backward(at::ones_like(saved), saved, of.parameters, of.of_result)};
-    if (may_overwrite(grad_output, saved)) {
-      const A activation = make<A>(of.parameters, saved.scalar_type());
-      launch_on(saved).pointwise_into(grad_output, backward_of(activation, of.of_result),
-                                      grad_output, saved);
-      return {std::move(grad_output)};
-    }
-    return {Operator<A>::backward(grad_output, saved, of.parameters, of.of_result)};
+  std::string name() const override { return N::title_of(kind_in(this->parameters)); }
+  void remember(const Kind& kind, const Values& values) {
+    this->parameters[0] = kind.index;
+    std::copy(values.begin(), values.end(), this->parameters.begin() + 1);
   }
+
+ protected:
+  using Remembered = std::array<double, 1 + kMaxArity>;
+  static const Kind& kind_in(const Remembered& remembered) { return kinds()[int(remembered[0])]; }
+  static Values values_in(const Remembered& remembered) {
+    Values values;
+    std::copy(remembered.begin() + 1, remembered.end(), values.begin());
+    return values;
+  }
+};
+
+// grad_input = grad_output · slope
+struct BackwardNode : PointwiseNode<BackwardNode, 1, 1> {
+  static std::string title() { return "PointwiseBackward"; }
+  static std::string title_of(const Kind& kind) { return camel_case(kind.name) + "Backward"; }
+  static variable_list gradients(at::Tensor grad_output, const Arguments& of);
 };
 
 // The derivatives of grad_output · slope(saved) with respect to both.
-template <class A>
-struct DoubleBackwardNode : SavingNode<DoubleBackwardNode<A>, kArity<A>, 2, 2> {
-  static std::string title() { return camel_case(A::kName) + "BackwardBackward"; }
-
-  static variable_list gradients(at::Tensor grad,
-                                 const typename DoubleBackwardNode::Arguments& of) {
-    const auto& [saved, grad_output] = of.saved;
-    variable_list result(2);
-    if (of.needed[0]) result[0] = Operator<A>::backward(grad, saved, of.parameters, of.of_result);
-    if (of.needed[1]) {
-      result[1] = kCurved<A> ? Operator<A>::curvature(grad * grad_output, saved, of.parameters,
-                                                      of.of_result)
-                             : at::zeros_like(grad);
-    }
-    return result;
+struct DoubleBackwardNode : PointwiseNode<DoubleBackwardNode, 2, 2> {
+  static std::string title() { return "PointwiseBackwardBackward"; }
+  static std::string title_of(const Kind& kind) {
+    return camel_case(kind.name) + "BackwardBackward";
   }
+  static variable_list gradients(at::Tensor grad, const Arguments& of);
 };
+
+// With the activation and its parameters. Each activation's is of a type of its own, for Python.
+template <class N>
+using NodeOf = decltype(make_node<N>());
+NodeOf<BackwardNode> make_backward_node(const Kind& kind, const Values& values);
+NodeOf<DoubleBackwardNode> make_double_backward_node(const Kind& kind, const Values& values);
 
 }  // namespace activations_ext

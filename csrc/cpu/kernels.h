@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "../activation.h"
 #include "../mixture_job.h"
 #include "../registry.h"
 #include "../row_job.h"

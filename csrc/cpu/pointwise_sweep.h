@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "../activations.h"
 #include "../evaluate.h"
 #include "kernels.h"
 #include "shortcuts.h"

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "../activations/rrelu.h"
+#include "../activations/shift_dropout.h"
 #include "kernels.h"
 #include "philox.h"
 #include "storage.h"

@@ -2,6 +2,7 @@
 // compute. The 16-bit formats compute in float and are rounded once, to nearest even.
 #pragma once
 
+#include "../activation.h"
 #include "vec.h"
 
 namespace activations_ext::cpu {
@@ -12,6 +13,15 @@ struct BFloat16 {
 struct Half {
   uint16_t bits;
 };
+
+// visit.template operator()<S>(number) for each
+template <class Visit>
+void for_each_number(Visit visit) {
+  visit.template operator()<float>(Number::kFloat);
+  visit.template operator()<double>(Number::kDouble);
+  visit.template operator()<BFloat16>(Number::kBFloat16);
+  visit.template operator()<Half>(Number::kHalf);
+}
 
 // The vector that computes for S in memory.
 template <class S>

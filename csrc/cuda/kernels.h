@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "../activation.h"
 #include "../channel_shape.h"
 #include "../mixture_job.h"
 #include "../registry.h"

@@ -2,8 +2,8 @@
 // that the CPU draws of the same seed.
 #pragma once
 
+#include "../activations.h"
 #include "../philox.h"
-#include "../registry.h"
 #include "packs.cuh"
 
 namespace activations_ext::cuda {

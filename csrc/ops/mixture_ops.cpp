@@ -4,6 +4,7 @@
 #include "mixture_ops.h"
 
 #include <ATen/ATen.h>
+#include <ATen/OpMathType.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 

@@ -3,99 +3,93 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <torch/library.h>
 
 #include <string>
 #include <utility>
 
-#include "../registry.h"
-#include "find_operator.h"
+#include "../kind.h"
 
 namespace activations_ext {
+
+// Calls through the dispatcher.
+at::Tensor call_forward(const Kind& kind, const at::Tensor& input, const Values& values);
+at::Tensor& call_in_place(const Kind& kind, at::Tensor& input, const Values& values);
+at::Tensor call_backward(const Kind& kind, const at::Tensor& grad_output, const at::Tensor& saved,
+                         const Values& values, bool of_result);
+at::Tensor call_curvature(const Kind& kind, const at::Tensor& grad_output, const at::Tensor& saved,
+                          const Values& values, bool of_result);
 
 namespace detail {
 
 template <std::size_t>
 using Real = double;
 
-template <class A, class Indices = std::make_index_sequence<kArity<A>>>
-struct Signature;
+// The dispatcher wants each parameter as an argument: use(std::index_sequence of the parameters).
+template <class Use>
+auto with_arity(const Kind& kind, Use use) {
+  static_assert(kMaxArity == 2);
+  switch (kind.arity()) {
+    case 0:
+      return use(std::make_index_sequence<0>());
+    case 1:
+      return use(std::make_index_sequence<1>());
+    default:
+      return use(std::make_index_sequence<2>());
+  }
+}
 
-template <class A, std::size_t... I>
-struct Signature<A, std::index_sequence<I...>> {
-  using Unary = at::Tensor(const at::Tensor&, Real<I>...);
-  using InPlace = at::Tensor&(at::Tensor&, Real<I>...);
-  using Binary = at::Tensor(const at::Tensor&, const at::Tensor&, Real<I>..., bool);
-
-  // F::call<A>(tensors…, parameters) with the parameters as single arguments, as the dispatcher
-  // wants it.
-  template <class F>
-  static at::Tensor unary(const at::Tensor& input, Real<I>... parameter) {
-    return F::template call<A>(input, Parameters<A>{parameter...});
-  }
-  template <class F>
-  static at::Tensor& in_place(at::Tensor& input, Real<I>... parameter) {
-    return F::template call<A>(input, Parameters<A>{parameter...});
-  }
-  template <class F>
-  static at::Tensor binary(const at::Tensor& grad_output, const at::Tensor& saved,
-                           Real<I>... parameter, bool of_result) {
-    return F::template call<A>(grad_output, saved, Parameters<A>{parameter...}, of_result);
-  }
-};
+// F::call(kind, tensors…, values) as kernels.
+template <class F, std::size_t... I>
+auto unary(const Kind& kind, std::index_sequence<I...>) {
+  return [&kind](const at::Tensor& input, Real<I>... value) {
+    return F::call(kind, input, Values{value...});
+  };
+}
+template <class F, std::size_t... I>
+auto in_place(const Kind& kind, std::index_sequence<I...>) {
+  return [&kind](at::Tensor& input, Real<I>... value) -> at::Tensor& {
+    return F::call(kind, input, Values{value...});
+  };
+}
+template <class F, std::size_t... I>
+auto binary(const Kind& kind, std::index_sequence<I...>) {
+  return [&kind](const at::Tensor& grad_output, const at::Tensor& saved, Real<I>... value,
+                 bool of_result) {
+    return F::call(kind, grad_output, saved, Values{value...}, of_result);
+  };
+}
 
 }  // namespace detail
 
-// Calls through the dispatcher.
-template <class A>
-struct Operator {
-  using Unary = typename detail::Signature<A>::Unary;
-  using InPlace = typename detail::Signature<A>::InPlace;
-  using Binary = typename detail::Signature<A>::Binary;
-
-  static at::Tensor forward(const at::Tensor& input, const Parameters<A>& parameters) {
-    static const auto op = find_operator<Unary>(A::kName);
-    return std::apply([&](auto... parameter) { return op.call(input, parameter...); }, parameters);
-  }
-  static at::Tensor& in_place(at::Tensor& input, const Parameters<A>& parameters) {
-    static const auto op = find_operator<InPlace>(std::string(A::kName) + "_");
-    return std::apply(
-        [&](auto... parameter) -> at::Tensor& { return op.call(input, parameter...); }, parameters);
-  }
-  static at::Tensor backward(const at::Tensor& grad_output, const at::Tensor& saved,
-                             const Parameters<A>& parameters, bool of_result) {
-    static const auto op = find_operator<Binary>(std::string(A::kName) + "_backward");
-    return std::apply(
-        [&](auto... parameter) { return op.call(grad_output, saved, parameter..., of_result); },
-        parameters);
-  }
-  static at::Tensor curvature(const at::Tensor& grad_output, const at::Tensor& saved,
-                              const Parameters<A>& parameters, bool of_result) {
-    static const auto op = find_operator<Binary>(std::string(A::kName) + "_curvature");
-    return std::apply(
-        [&](auto... parameter) { return op.call(grad_output, saved, parameter..., of_result); },
-        parameters);
-  }
-};
-
-// Registers structs with a static `call<A>` for every activation.
-template <class InPlace, class Library>
-void implement_in_place(Library& library) {
-  Activations::for_each([&]<Activation A>() {
-    const std::string name = std::string(A::kName) + "_";
-    library.impl(name.c_str(), &detail::Signature<A>::template in_place<InPlace>);
-  });
+// Registers structs with a static `call` for every activation.
+template <class Forward>
+void implement_forward(torch::Library& library, const Kind& kind) {
+  detail::with_arity(
+      kind, [&](auto indices) { library.impl(kind.name, detail::unary<Forward>(kind, indices)); });
 }
 
-template <class Forward, class InPlace, class Backward, class Curvature, class Library>
-void implement_all(Library& library) {
+template <class InPlace>
+void implement_in_place(torch::Library& library) {
+  for (const Kind& kind : kinds()) {
+    const std::string name = std::string(kind.name) + "_";
+    detail::with_arity(kind, [&](auto indices) {
+      library.impl(name.c_str(), detail::in_place<InPlace>(kind, indices));
+    });
+  }
+}
+
+template <class Forward, class InPlace, class Backward, class Curvature>
+void implement_all(torch::Library& library) {
   implement_in_place<InPlace>(library);
-  Activations::for_each([&]<Activation A>() {
-    using Signature = detail::Signature<A>;
-    const std::string name = A::kName;
-    library.impl(name.c_str(), &Signature::template unary<Forward>);
-    library.impl((name + "_backward").c_str(), &Signature::template binary<Backward>);
-    library.impl((name + "_curvature").c_str(), &Signature::template binary<Curvature>);
-  });
+  for (const Kind& kind : kinds()) {
+    implement_forward<Forward>(library, kind);
+    const std::string name = kind.name;
+    detail::with_arity(kind, [&](auto indices) {
+      library.impl((name + "_backward").c_str(), detail::binary<Backward>(kind, indices));
+      library.impl((name + "_curvature").c_str(), detail::binary<Curvature>(kind, indices));
+    });
+  }
 }
 
 }  // namespace activations_ext

@@ -13,11 +13,15 @@
 #include <tuple>
 #include <vector>
 
+#include "../activations/rrelu.h"
+#include "../activations/shift_dropout.h"
 #include "../autograd/batching.h"
 #include "../autograd/in_place.h"
 #include "../checks.h"
 #include "../launch.h"
 #include "../layout.h"
+#include "../parameters.h"
+#include "../registry.h"
 #include "find_operator.h"
 
 namespace activations_ext {
@@ -197,7 +201,7 @@ Tensor& autograd_rrelu_(Tensor& input, const Tensor& seed, double lower, double 
   const auto tangent = [&](const Tensor& of, const Tensor& saved) {
     return call_rrelu_backward(of, saved, seed, lower, upper);
   };
-  return differentiable_in_place<RReLUNode>(input, !of_result, compute, save, tangent);
+  return differentiable_in_place(input, !of_result, &make_node<RReLUNode>, compute, save, tangent);
 }
 
 Tensor autograd_rrelu_backward(const Tensor& grad_output, const Tensor& saved, const Tensor& seed,
@@ -256,8 +260,8 @@ Tensor& autograd_shift_dropout_(Tensor& input, const Tensor& seed, double p, dou
   const auto tangent = [&](const Tensor& of, const Tensor&) {
     return shift_dropout_with_seed(of, seed, p, /*minimum=*/0.0);
   };
-  return differentiable_in_place<ShiftDropoutNode>(input, /*keeps_input=*/false, compute, save,
-                                                   tangent);
+  return differentiable_in_place(input, /*keeps_input=*/false, &make_node<ShiftDropoutNode>,
+                                 compute, save, tangent);
 }
 
 // The in-place forms below Autograd, of either operator.

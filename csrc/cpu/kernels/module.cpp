@@ -6,10 +6,17 @@
 
 namespace activations_ext::cpu {
 
-void fill_float(KernelTable& table);
-void fill_double(KernelTable& table);
-void fill_bfloat16(KernelTable& table);
-void fill_half(KernelTable& table);
+// One file for each family of kernels, so that a change compiles what it concerns.
+void fill_pointwise_float(KernelTable& table);
+void fill_pointwise_double(KernelTable& table);
+void fill_pointwise_bfloat16(KernelTable& table);
+void fill_pointwise_half(KernelTable& table);
+void fill_prelu(KernelTable& table);
+void fill_random(KernelTable& table);
+void fill_softmax(KernelTable& table);
+void fill_statistics(KernelTable& table);
+void fill_binary_cross_entropy(KernelTable& table);
+void fill_mixture(KernelTable& table);
 
 }  // namespace activations_ext::cpu
 
@@ -23,10 +30,16 @@ PyMODINIT_FUNC JOIN(PyInit_, CPU_MODULE)() {
   // Once, although Python calls this again where the module was taken out of sys.modules.
   static KernelTable table = [] {
     KernelTable all = {};
-    fill_float(all);
-    fill_double(all);
-    fill_bfloat16(all);
-    fill_half(all);
+    fill_pointwise_float(all);
+    fill_pointwise_double(all);
+    fill_pointwise_bfloat16(all);
+    fill_pointwise_half(all);
+    fill_prelu(all);
+    fill_random(all);
+    fill_softmax(all);
+    fill_statistics(all);
+    fill_binary_cross_entropy(all);
+    fill_mixture(all);
     return all;
   }();
   static PyModuleDef definition = [] {
