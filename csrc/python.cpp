@@ -24,7 +24,7 @@
 #include "kind.h"
 #include "layout.h"
 #include "ops/cross_entropy.h"
-#include "ops/mixture_ops.h"
+#include "ops/mixture_formula.h"
 #include "ops/prelu_ops.h"
 #include "ops/random_ops.h"
 #include "ops/softmax_ops.h"
@@ -293,19 +293,21 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
   });
   // The logits, which are rows of classes along dimension 1, become their gradient. No Autograd and
   // no version counter: of memory that nobody else has.
-  module.def("overwrite_with_gradient",
-             [](const at::Tensor& logits, const std::optional<at::Tensor>& target,
-                const std::optional<at::Tensor>& weight, int64_t ignore_index, double softcap,
-                const at::Tensor& maximum, const at::Tensor& log_sum,
-                const std::optional<at::Tensor>& grad_log_sum,
-                const std::optional<at::Tensor>& grad_target_logit,
-                const std::optional<at::Tensor>& grad_weighted_sum) {
-               pybind11::gil_scoped_release no_gil;
-               at::AutoDispatchBelowADInplaceOrView below;
-               row_statistics_gradient(grad_log_sum, grad_target_logit, grad_weighted_sum, {},
-                                       logits, /*dim=*/1, target, weight, ignore_index, softcap,
-                                       maximum, log_sum, {}, /*overwrite=*/true);
-             });
+  module.def(
+      "overwrite_with_gradient",
+      [](const at::Tensor& logits, const std::optional<at::Tensor>& target,
+         const std::optional<at::Tensor>& weight, int64_t ignore_index, double softcap,
+         const at::Tensor& maximum, const at::Tensor& log_sum,
+         const std::optional<at::Tensor>& grad_log_sum,
+         const std::optional<at::Tensor>& grad_target_logit,
+         const std::optional<at::Tensor>& grad_weighted_sum) {
+        pybind11::gil_scoped_release no_gil;
+        at::AutoDispatchBelowADInplaceOrView below;
+        const RowArguments rows = {logits, 1, target, weight, ignore_index, softcap};
+        row_statistics_gradient(
+            {grad_log_sum, grad_target_logit, grad_weighted_sum, {}, rows, maximum, log_sum, {}},
+            /*overwrite=*/true);
+      });
   pybind11::enum_<Pass>(module, "Pass")
       .value("kForward", Pass::kForward)
       .value("kBackward", Pass::kBackward)
@@ -313,8 +315,16 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
       .value("kBackwardOfResult", Pass::kBackwardOfResult)
       .value("kCurvatureOfResult", Pass::kCurvatureOfResult);
   module.def("formula", &formula);
-  module.def("row_statistics_by_formula", &row_statistics_by_formula);
-  module.def("mixture_nll_by_formula", &mixture_nll_by_formula);
+  module.def("row_statistics_by_formula",
+             [](const at::Tensor& logits, int64_t dim, const MaybeTensor& target,
+                const MaybeTensor& weight, int64_t ignore_index, double softcap) {
+               return statistics_formula({logits, dim, target, weight, ignore_index, softcap});
+             });
+  module.def("mixture_nll_by_formula",
+             [](const at::Tensor& logits, const at::Tensor& mean, const at::Tensor& scale,
+                const at::Tensor& target, int64_t scale_by, double floor) {
+               return mixture_formula({logits, mean, scale, target, scale_by, floor});
+             });
   module.def("replaceable", &aten::groups);
   module.def("operators_of", &aten::operators_of);
   module.def("replace", &aten::replace);

@@ -4,9 +4,9 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/autograd/VariableTypeUtils.h>
-#include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/dynamo/compiled_autograd.h>
 
+#include <algorithm>
 #include <array>
 #include <cctype>
 #include <mutex>
@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "../layout.h"
+#include "members.h"
 #include "plain.h"
 #include "torch_version.h"
 
@@ -43,61 +44,73 @@ inline NodeNames& node_names() {
   static NodeNames names;
   return names;
 }
-template <class... Nodes>
+template <class Rule>
+struct GraphNode;
+template <class... Rules>
 bool name_nodes() {
-  (node_names().emplace_back(&typeid(Nodes), Nodes::title()), ...);
+  (node_names().emplace_back(&typeid(GraphNode<Rules>), Rules::title()), ...);
   return true;
 }
-template <class Function>
-bool name_function(const char* title) {
-  node_names().emplace_back(&typeid(torch::autograd::CppNode<Function>), title);
-  return true;
-}
+
+// Which of so many gradients are asked for.
+template <std::size_t kInputs>
+using Needed = std::array<bool, kInputs>;
 
 // What Python hands to a node: torch's operators, too, would read memory that was freed.
 inline void check_readable(const at::Tensor& tensor) {
   if (tensor.defined() && is_plain_memory(tensor)) check_storage(tensor);
 }
 
-// A node with float parameters and saved tensors, which are released after use. N says what it
-// computes, of nothing but its arguments, so that compiled autograd can record the call:
-//   static variable_list gradients(at::Tensor grad_output, const Arguments& arguments);
-// and what it is called:
-//   static std::string title();
-template <class N, std::size_t kParameters, std::size_t kSaved, std::size_t kInputs>
-struct SavingNode : torch::autograd::Node {
-  struct Arguments {
-    std::array<at::Tensor, kSaved> saved;
-    std::array<double, kParameters> parameters;
-    bool of_result;                    // saved[0] is the result, else the input
-    std::array<bool, kInputs> needed;  // whose gradients are asked for
-  };
+// A node of the graph that remembers a struct of tensors and numbers, and releases the tensors
+// after use. The rule says what it computes, of nothing but its arguments, so that compiled
+// autograd can record the call:
+//
+//   struct Rule {
+//     struct Saved {…};                       // with members(); see members.h
+//     static constexpr std::size_t kInputs;   // which the gradients are of
+//     static std::string title();             // what Python calls the node
+//     static variable_list gradients(variable_list grads, const Saved& of, const Needed& needed);
+//   };
+//
+// `gradients` is called if any of `grads` is defined. `needed` says which of its results will be
+// used; the others may be undefined.
+template <class Rule>
+struct GraphNode : torch::autograd::Node {
+  using Saved = typename Rule::Saved;
 
-  std::array<double, kParameters> parameters;
-  std::array<SavedVariable, kSaved> saved;
-  bool of_result = false;
-  bool saved_is_output = false;  // saved[0] is this node's own output
+  std::string name() const override { return Rule::title(); }
 
-  std::string name() const override { return N::title(); }
+  // `results` are this node's own, which it must not own: after they have their history.
+  void remember(const Saved& of, at::ArrayRef<at::Tensor> results = {}) {
+    numbers_ = of;
+    std::size_t i = 0;
+    for_each_tensor(numbers_, [&](auto& tensor) {
+      const at::Tensor kept = as_tensor(tensor);
+      is_output_[i] = std::any_of(results.begin(), results.end(),
+                                  [&](const at::Tensor& result) { return result.is_same(kept); });
+      tensors_[i] = SavedVariable(kept, is_output_[i]);
+      set_tensor(tensor, at::Tensor());
+      ++i;
+    });
+  }
 
   variable_list apply(variable_list&& grads) override {
     std::lock_guard<std::mutex> lock(mutex_);
-    at::Tensor grad_output = std::move(grads[0]);
-    if (!grad_output.defined()) return variable_list(kInputs);
-    check_shape(grad_output);
-    return N::gradients(std::move(grad_output), arguments());
+    if (!any_defined(grads)) return variable_list(Rule::kInputs);
+    for (std::size_t i = 0; i < grads.size(); ++i) {
+      if (grads[i].defined()) check_shape(i, grads[i]);
+    }
+    return Rule::gradients(std::move(grads), unpacked(), needed());
   }
 
   void release_variables() override {
     std::lock_guard<std::mutex> lock(mutex_);
-    for (SavedVariable& variable : saved) variable.reset_data();
+    for (SavedVariable& variable : tensors_) variable.reset_data();
   }
 
   void compiled_args(torch::dynamo::autograd::CompiledNodeArgs& args) const override {
-    for (const SavedVariable& variable : saved)
-      args.collect(variable, &variable == saved.data() && saved_is_output);
-    for (const double parameter : parameters) args.collect(parameter);
-    args.collect(of_result);
+    for (std::size_t i = 0; i < kTensors; ++i) args.collect(tensors_[i], is_output_[i]);
+    for_each_number(numbers_, [&](auto number) { args.collect(number); });
   }
 
   // While compiled autograd traces, tensors stand for others and have no shapes: the call is only
@@ -105,60 +118,77 @@ struct SavingNode : torch::autograd::Node {
   variable_list apply_with_saved(const variable_list& grads,
                                  torch::dynamo::autograd::SwapSavedVariables& swap) override {
     using namespace torch::dynamo::autograd;
-    for (SavedVariable& variable : saved) swap.before(variable);
-    const Arguments recorded = arguments();
+    for (SavedVariable& variable : tensors_) swap.before(variable);
     PackedArgs packed;
-    for (const at::Tensor& tensor : recorded.saved) packed.pack(tensor);
-    for (const double parameter : recorded.parameters) packed.pack(parameter);
-    packed.pack(recorded.of_result);
-    for (const bool needed : recorded.needed) packed.pack(needed);
+    std::vector<at::TypePtr> types;
+    const auto pack = [&]<class T>(const T& value) {
+      packed.pack(value);
+      types.push_back(IValuePacker<T>::packed_type());
+    };
+    for_each_member(unpacked(), pack);
+    for (const bool one : needed()) pack(one);
 
     const auto& compiler = getPyCompilerInterface();
-    static const std::string bound_name = [&] {
-      std::vector<at::TypePtr> types;
-      for (const c10::IValue& value : packed.vec())
-        types.push_back(value.isTensor() ? at::TensorType::get() : value.type());
-      return compiler->bind_function(swap.get_py_compiler(), N::title(), &replay, types,
-                                     /*is_custom_function=*/true, /*is_traceable=*/true);
-    }();
+    static const std::string bound_name =
+        compiler->bind_function(swap.get_py_compiler(), Rule::title(), &replay, types,
+                                /*is_custom_function=*/true, /*is_traceable=*/true);
     const c10::IValue metadata =
         IValuePacker<std::vector<std::optional<torch::autograd::InputMetadata>>>::pack(
             get_input_metadata(next_edges()));
     variable_list result = compiler->call_function(swap.get_py_compiler(), "apply_functional",
                                                    bound_name, grads, packed.vec(), metadata);
-    for (SavedVariable& variable : saved) swap.after(variable);
+    for (SavedVariable& variable : tensors_) swap.after(variable);
     return result;
   }
 
+ protected:
+  Saved numbers_;  // its tensors are in the array below
+
  private:
+  static constexpr std::size_t kTensors = count_tensors<Saved>();
+  std::array<SavedVariable, kTensors> tensors_;
+  std::array<bool, kTensors> is_output_ = {};
+
+  using Needed = activations_ext::Needed<Rule::kInputs>;
+
+  static bool any_defined(const variable_list& grads) {
+    return std::any_of(grads.begin(), grads.end(), [](const auto& grad) { return grad.defined(); });
+  }
+
   // The engine has seen to it, but Python may call `grad_fn` itself.
-  void check_shape(const at::Tensor& grad_output) const {
-    const auto& expected = input_metadata(0);
+  void check_shape(std::size_t i, const at::Tensor& grad_output) const {
+    const auto& expected = input_metadata(i);
     TORCH_CHECK(expected.is_same_shape(grad_output), name(),
                 "(): expected argument 'grad_output' to have the shape of the result, ",
                 expected.shape_as_dim_vector(), ", but got ", grad_output.sym_sizes());
     check_readable(grad_output);
   }
 
-  Arguments arguments() {
-    Arguments result{{}, parameters, of_result, {}};
-    for (std::size_t i = 0; i < kSaved; ++i) {
-      result.saved[i] = saved[i].unpack(getptr());
-      check_readable(result.saved[i]);
-    }
-    for (std::size_t i = 0; i < kInputs; ++i) result.needed[i] = task_should_compute_output(i);
+  Saved unpacked() {
+    Saved result = numbers_;
+    std::size_t i = 0;
+    for_each_tensor(result, [&](auto& tensor) {
+      const at::Tensor one = tensors_[i++].unpack(getptr());
+      check_readable(one);
+      set_tensor(tensor, one);
+    });
+    return result;
+  }
+
+  Needed needed() const {
+    Needed result;
+    for (std::size_t i = 0; i < Rule::kInputs; ++i) result[i] = task_should_compute_output(i);
     return result;
   }
 
   static variable_list replay(const variable_list& grads, const std::vector<c10::IValue>& values) {
     torch::dynamo::autograd::PackedArgs packed(values);
-    Arguments arguments;
-    for (at::Tensor& tensor : arguments.saved) tensor = packed.unpack<at::Tensor>();
-    for (double& parameter : arguments.parameters) parameter = packed.unpack<double>();
-    arguments.of_result = packed.unpack<bool>();
-    for (bool& needed : arguments.needed) needed = packed.unpack<bool>();
-    if (!grads[0].defined()) return variable_list(kInputs);
-    return N::gradients(grads[0], arguments);
+    Saved of;
+    for_each_member(of, [&]<class T>(T& value) { value = packed.unpack<T>(); });
+    Needed needed;
+    for (bool& one : needed) one = packed.unpack<bool>();
+    if (!any_defined(grads)) return variable_list(Rule::kInputs);
+    return Rule::gradients(grads, of, needed);
   }
 };
 
@@ -172,13 +202,6 @@ template <class... Tensors>
 bool is_differentiated(const Tensors&... tensors) {
   return torch::autograd::compute_requires_grad(tensors...) ||
          (torch::autograd::isFwGradDefined(tensors) || ...);
-}
-
-// An argument that may be missing, as the schema has it and as a saved variable.
-using MaybeTensor = std::optional<at::Tensor>;
-inline at::Tensor or_undefined(const MaybeTensor& tensor) { return tensor.value_or(at::Tensor()); }
-inline MaybeTensor or_none(const at::Tensor& tensor) {
-  return tensor.defined() ? MaybeTensor(tensor) : std::nullopt;
 }
 
 // Within torch.func's grad, jvp or vmap, which differentiate torch's operators only.

@@ -1,4 +1,4 @@
-// The nodes of the graph for a pointwise activation, written as torch's generated ones are.
+// The nodes of the graph for a pointwise activation.
 #pragma once
 
 #include "../kind.h"
@@ -6,47 +6,45 @@
 
 namespace activations_ext {
 
-// Saves the activation's index before its parameters.
-template <class N, std::size_t kSaved, std::size_t kInputs>
-struct PointwiseNode : SavingNode<N, 1 + kMaxArity, kSaved, kInputs> {
-  using Base = SavingNode<N, 1 + kMaxArity, kSaved, kInputs>;
+// An activation with its parameters, as a node remembers it.
+struct SavedActivation {
+  int64_t index;
+  Values values;
 
-  std::string name() const override { return N::title_of(kind_in(this->parameters)); }
-  void remember(const Kind& kind, const Values& values) {
-    this->parameters[0] = kind.index;
-    std::copy(values.begin(), values.end(), this->parameters.begin() + 1);
-  }
-
- protected:
-  using Remembered = std::array<double, 1 + kMaxArity>;
-  static const Kind& kind_in(const Remembered& remembered) { return kinds()[int(remembered[0])]; }
-  static Values values_in(const Remembered& remembered) {
-    Values values;
-    std::copy(remembered.begin() + 1, remembered.end(), values.begin());
-    return values;
-  }
+  const Kind& kind() const { return kinds()[index]; }
 };
 
 // grad_input = grad_output · slope
-struct BackwardNode : PointwiseNode<BackwardNode, 1, 1> {
+struct PointwiseBackward {
+  struct Saved : SavedActivation {
+    at::Tensor saved;
+    bool of_result;
+    auto members() { return std::tie(index, values[0], values[1], saved, of_result); }
+  };
+  static constexpr std::size_t kInputs = 1;
   static std::string title() { return "PointwiseBackward"; }
-  static std::string title_of(const Kind& kind) { return camel_case(kind.name) + "Backward"; }
-  static variable_list gradients(at::Tensor grad_output, const Arguments& of);
+  static std::string title(const Kind& kind) { return camel_case(kind.name) + "Backward"; }
+  static variable_list gradients(variable_list grads, const Saved& of, const Needed<1>& needed);
 };
 
-// The derivatives of grad_output · slope(saved) with respect to both.
-struct DoubleBackwardNode : PointwiseNode<DoubleBackwardNode, 2, 2> {
+// The derivatives of grad_output · slope(saved) with respect to both. `grad_output` is undefined
+// where nobody will ask for the second.
+struct PointwiseDoubleBackward {
+  struct Saved : SavedActivation {
+    at::Tensor saved, grad_output;
+    bool of_result;
+    auto members() { return std::tie(index, values[0], values[1], saved, grad_output, of_result); }
+  };
+  static constexpr std::size_t kInputs = 2;
   static std::string title() { return "PointwiseBackwardBackward"; }
-  static std::string title_of(const Kind& kind) {
-    return camel_case(kind.name) + "BackwardBackward";
-  }
-  static variable_list gradients(at::Tensor grad, const Arguments& of);
+  static std::string title(const Kind& kind) { return camel_case(kind.name) + "BackwardBackward"; }
+  static variable_list gradients(variable_list grads, const Saved& of, const Needed<2>& needed);
 };
 
-// With the activation and its parameters. Each activation's is of a type of its own, for Python.
-template <class N>
-using NodeOf = decltype(make_node<N>());
-NodeOf<BackwardNode> make_backward_node(const Kind& kind, const Values& values);
-NodeOf<DoubleBackwardNode> make_double_backward_node(const Kind& kind, const Values& values);
+// Each activation's are of a type of their own, by which Python names them.
+template <class Rule>
+using NodeOf = decltype(make_node<GraphNode<Rule>>());
+NodeOf<PointwiseBackward> make_backward_node(const Kind& kind);
+NodeOf<PointwiseDoubleBackward> make_double_backward_node(const Kind& kind);
 
 }  // namespace activations_ext

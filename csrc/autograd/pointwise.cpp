@@ -31,14 +31,13 @@ at::Tensor through_graph(const Kind& kind, const at::Tensor& input, const Values
     finish(result);
     return result;
   }
-  auto node = make_backward_node(kind, values);
+  auto node = make_backward_node(kind);
   node->set_next_edges(torch::autograd::collect_next_edges(input));
-  node->of_result = node->saved_is_output = !kind.from_input;
-  if (!node->of_result) node->saved[0] = SavedVariable(input, /*is_output=*/false);
   at::Tensor result = compute(input);
   torch::autograd::set_history(result, node);
   finish(result);
-  if (node->of_result) node->saved[0] = SavedVariable(result, /*is_output=*/true);
+  const bool of_result = !kind.from_input;
+  node->remember({{kind.index, values}, of_result ? result : input, of_result}, result);
   return result;
 }
 
@@ -47,10 +46,9 @@ template <class Compute>
 at::Tensor& through_graph_in_place(const Kind& kind, at::Tensor& input, const Values& values,
                                    Compute compute) {
   const bool of_result = kind.make(values, input.scalar_type()).saves_result_in_place;
-  const auto make = [&] { return make_backward_node(kind, values); };
-  const auto save = [&](BackwardNode& node, const at::Tensor& original) {
-    node.of_result = node.saved_is_output = of_result;
-    node.saved[0] = SavedVariable(of_result ? input : original, /*is_output=*/of_result);
+  const auto make = [&] { return make_backward_node(kind); };
+  const auto save = [&](auto& node, const at::Tensor& original) {
+    node.remember({{kind.index, values}, of_result ? input : original, of_result}, input);
   };
   const auto tangent = [&](const at::Tensor& of, const at::Tensor& saved) {
     return call_backward(kind, of, saved, values, of_result);
@@ -138,13 +136,11 @@ struct AutogradBackward {
       return call_backward(kind, grad_output, saved, values, of_result);
     }();
     if (requires_grad) {
-      auto node = make_double_backward_node(kind, values);
+      auto node = make_double_backward_node(kind);
       node->set_next_edges(torch::autograd::collect_next_edges(grad_output, saved));
-      node->of_result = of_result;
-      node->saved[0] = SavedVariable(saved, /*is_output=*/false);
-      if (kind.is_curved() && saved.requires_grad())
-        node->saved[1] = SavedVariable(grad_output, /*is_output=*/false);
       torch::autograd::set_history(result, node);
+      const bool bends = kind.is_curved() && saved.requires_grad();
+      node->remember({{kind.index, values}, saved, bends ? grad_output : at::Tensor(), of_result});
     }
     if (isFwGradDefined(grad_output) || isFwGradDefined(saved)) {
       const at::Tensor grad_primal = primal_of(grad_output), saved_primal = primal_of(saved);

@@ -6,8 +6,6 @@
 #include <ATen/OpMathType.h>
 #include <ATen/core/grad_mode.h>
 
-#include <array>
-
 #include "../autograd/node.h"
 #include "../autograd/plain.h"
 #include "../launch.h"
@@ -28,13 +26,20 @@ bool is_share_of(const Tensor& logits, const Tensor& share) {
          share.dim() == 0 && share.scalar_type() == at::toOpMathType(logits.scalar_type());
 }
 
-// saved: logits, target, share, maximum, log_sum; see CrossEntropyTensors
-struct CrossEntropyNode : SavingNode<CrossEntropyNode, 1, 5, 1> {
+struct CrossEntropyBackward {
+  struct Saved {
+    Tensor logits, target, share, maximum, log_sum;  // see CrossEntropyTensors
+    int64_t ignore_index;
+    auto members() { return std::tie(logits, target, share, maximum, log_sum, ignore_index); }
+  };
+  static constexpr std::size_t kInputs = 1;
   static std::string title() { return "CrossEntropyLossBackward"; }
 
-  static variable_list gradients(Tensor grad_output, const Arguments& of) {
-    const auto& [logits, target, share, maximum, log_sum] = of.saved;
-    const int64_t dim = class_dim(logits), ignore_index = int64_t(of.parameters[0]);
+  static variable_list gradients(variable_list grads, const Saved& of, const Needed<1>&) {
+    const Tensor& grad_output = grads[0];
+    const auto& [logits, target, share, maximum, log_sum, ignore_index] = of;
+    const int64_t dim = class_dim(logits);
+    const RowArguments rows = {logits, dim, target, {}, ignore_index, /*softcap=*/0.0};
     TORCH_CHECK(
         grad_output.dim() == 0 || grad_output.sym_sizes() == target.sym_sizes(),
         "cross_entropy_backward(): expected argument 'grad_output' to have no dimensions or "
@@ -45,10 +50,10 @@ struct CrossEntropyNode : SavingNode<CrossEntropyNode, 1, 5, 1> {
         grad_output.scalar_type() != logits.scalar_type()) {
       const Tensor up = share * grad_output.to(share.scalar_type());
       const Tensor grad = at::where(target == ignore_index, 0, up);
-      return {row_statistics_backward(grad, -grad, {}, {}, logits, dim, target, {}, ignore_index,
-                                      /*softcap=*/0.0, maximum, log_sum, {})};
+      return {row_statistics_backward(
+          {grad, -grad, {}, {}, rows, maximum, log_sum, /*expected_logit=*/{}})};
     }
-    check_saved_rows(logits, dim, target, maximum, log_sum);
+    check_saved_rows(rows, maximum, log_sum);
     at::AutoDispatchBelowADInplaceOrView below;
     RowStatisticsTensors row;
     row.maximum = maximum, row.log_sum = log_sum;
@@ -58,7 +63,7 @@ struct CrossEntropyNode : SavingNode<CrossEntropyNode, 1, 5, 1> {
   }
 };
 
-const bool named = name_nodes<CrossEntropyNode>();
+const bool named = name_nodes<CrossEntropyBackward>();
 
 bool one_class_a_row(const Tensor& logits, const Tensor& target) {
   if (logits.dim() == 0 || target.dim() != logits.dim() - 1) return false;
@@ -88,14 +93,11 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& target, int64_t ignore_
   CrossEntropyTensors result = launch_on(logits).cross_entropy(
       {logits, classes, {}, class_dim(logits), ignore_index, /*softcap=*/0.0}, reduction);
   if (torch::autograd::compute_requires_grad(logits)) {
-    auto node = make_node<CrossEntropyNode>();
+    auto node = make_node<GraphNode<CrossEntropyBackward>>();
     node->set_next_edges(torch::autograd::collect_next_edges(logits));
-    node->parameters = {double(ignore_index)};
-    const std::array saved = {logits, classes, result.share, result.row.maximum,
-                              result.row.log_sum};
-    for (std::size_t i = 0; i < saved.size(); ++i)
-      node->saved[i] = SavedVariable(saved[i], /*is_output=*/false);
     torch::autograd::set_history(result.loss, node);
+    node->remember(
+        {logits, classes, result.share, result.row.maximum, result.row.log_sum, ignore_index});
   }
   return result.loss;
 }

@@ -90,11 +90,17 @@ Gradients no_backward(const Tensor& grad_output, const Tensor&, const Tensor&) {
 
 // --- Autograd -----------------------------------------------------------------------------------
 
-struct PReLUNode : SavingNode<PReLUNode, 0, 2, 2> {
+struct PReLUBackward {
+  struct Saved {
+    Tensor input, weight;
+    auto members() { return std::tie(input, weight); }
+  };
+  static constexpr std::size_t kInputs = 2;
   static std::string title() { return "PreluBackward"; }
 
-  static variable_list gradients(Tensor grad_output, const Arguments& of) {
-    const auto& [input, weight] = of.saved;
+  static variable_list gradients(variable_list grads, const Saved& of, const Needed<2>& needed) {
+    const Tensor grad_output = std::move(grads[0]);
+    const auto& [input, weight] = of;
     Tensor grad_input, grad_weight;
     if (may_overwrite(grad_output, input) && is_plain(weight)) {
       check_prelu_weight(input, weight);
@@ -103,11 +109,11 @@ struct PReLUNode : SavingNode<PReLUNode, 0, 2, 2> {
     } else {
       std::tie(grad_input, grad_weight) = call_prelu_backward(grad_output, input, weight);
     }
-    return {of.needed[0] ? grad_input : Tensor(), of.needed[1] ? grad_weight : Tensor()};
+    return {needed[0] ? grad_input : Tensor(), needed[1] ? grad_weight : Tensor()};
   }
 };
 
-const bool named = name_nodes<PReLUNode>();
+const bool named = name_nodes<PReLUBackward>();
 
 Tensor autograd_forward(const Tensor& input, const Tensor& weight) {
   if (isFwGradDefined(input) || isFwGradDefined(weight)) return composite(input, weight);
@@ -117,11 +123,10 @@ Tensor autograd_forward(const Tensor& input, const Tensor& weight) {
     return activations_ext::prelu(input, weight);
   }();
   if (requires_grad) {
-    auto node = make_node<PReLUNode>();
+    auto node = make_node<GraphNode<PReLUBackward>>();
     node->set_next_edges(torch::autograd::collect_next_edges(input, weight));
-    node->saved[0] = SavedVariable(input, /*is_output=*/false);
-    node->saved[1] = SavedVariable(weight, /*is_output=*/false);
     torch::autograd::set_history(result, node);
+    node->remember({input, weight});
   }
   return result;
 }

@@ -132,38 +132,51 @@ Tensor no_rrelu_backward(const Tensor& grad_output, const Tensor&, const Tensor&
 // Both maps are linear in what they are given, once the seed and the gate are fixed: the derivative
 // of a gradient is the same map again.
 
-struct RReLUNode : SavingNode<RReLUNode, 2, 2, 1> {
+struct SavedRReLU {
+  Tensor saved, seed;
+  double lower, upper;
+  auto members() { return std::tie(saved, seed, lower, upper); }
+};
+
+struct RReLUBackward {
+  using Saved = SavedRReLU;
+  static constexpr std::size_t kInputs = 1;
   static std::string title() { return "RreluBackward"; }
 
-  static variable_list gradients(Tensor grad_output, const Arguments& of) {
-    const auto& [saved, seed] = of.saved;
-    return {call_rrelu_backward(grad_output, saved, seed, of.parameters[0], of.parameters[1])};
+  static variable_list gradients(variable_list grads, const Saved& of, const Needed<1>&) {
+    return {call_rrelu_backward(grads[0], of.saved, of.seed, of.lower, of.upper)};
   }
 };
 
 // Of rrelu_backward, with respect to grad_output and to what was saved.
-struct RReLUDoubleNode : SavingNode<RReLUDoubleNode, 2, 2, 2> {
+struct RReLUDoubleBackward {
+  using Saved = SavedRReLU;
+  static constexpr std::size_t kInputs = 2;
   static std::string title() { return "RreluBackwardBackward"; }
 
-  static variable_list gradients(Tensor grad, const Arguments& of) {
-    const auto& [saved, seed] = of.saved;
+  static variable_list gradients(variable_list grads, const Saved& of, const Needed<2>& needed) {
     variable_list result(2);
-    if (of.needed[0])
-      result[0] = call_rrelu_backward(grad, saved, seed, of.parameters[0], of.parameters[1]);
-    if (of.needed[1]) result[1] = at::zeros_like(grad);
+    if (needed[0]) result[0] = call_rrelu_backward(grads[0], of.saved, of.seed, of.lower, of.upper);
+    if (needed[1]) result[1] = at::zeros_like(grads[0]);
     return result;
   }
 };
 
-struct ShiftDropoutNode : SavingNode<ShiftDropoutNode, 1, 1, 1> {
+struct ShiftDropoutBackward {
+  struct Saved {
+    Tensor seed;
+    double p;
+    auto members() { return std::tie(seed, p); }
+  };
+  static constexpr std::size_t kInputs = 1;
   static std::string title() { return "ShiftDropoutBackward"; }
 
-  static variable_list gradients(Tensor grad_output, const Arguments& of) {
-    return {shift_dropout_with_seed(grad_output, of.saved[0], of.parameters[0], /*minimum=*/0.0)};
+  static variable_list gradients(variable_list grads, const Saved& of, const Needed<1>&) {
+    return {shift_dropout_with_seed(grads[0], of.seed, of.p, /*minimum=*/0.0)};
   }
 };
 
-const bool named = name_nodes<RReLUNode, RReLUDoubleNode, ShiftDropoutNode>();
+const bool named = name_nodes<RReLUBackward, RReLUDoubleBackward, ShiftDropoutBackward>();
 
 Tensor autograd_rrelu(const Tensor& input, const Tensor& seed, double lower, double upper) {
   const bool requires_grad = torch::autograd::compute_requires_grad(input);
@@ -172,12 +185,10 @@ Tensor autograd_rrelu(const Tensor& input, const Tensor& seed, double lower, dou
     return rrelu_with_seed(input, seed, lower, upper);
   }();
   if (requires_grad) {
-    auto node = make_node<RReLUNode>();
+    auto node = make_node<GraphNode<RReLUBackward>>();
     node->set_next_edges(torch::autograd::collect_next_edges(input));
-    node->parameters = {lower, upper};
-    node->saved[0] = SavedVariable(input, /*is_output=*/false);
-    node->saved[1] = SavedVariable(seed, /*is_output=*/false);
     torch::autograd::set_history(result, node);
+    node->remember({input, seed, lower, upper});
   }
   if (isFwGradDefined(input))
     result._set_fw_grad(
@@ -192,16 +203,14 @@ Tensor& autograd_rrelu_(Tensor& input, const Tensor& seed, double lower, double 
     at::AutoDispatchBelowAutograd below;
     rrelu_with_seed_(x, seed, lower, upper);
   };
-  const auto save = [&](RReLUNode& node, const Tensor& original) {
-    node.parameters = {lower, upper};
-    node.of_result = node.saved_is_output = of_result;
-    node.saved[0] = SavedVariable(of_result ? input : original, /*is_output=*/of_result);
-    node.saved[1] = SavedVariable(seed, /*is_output=*/false);
+  const auto save = [&](auto& node, const Tensor& original) {
+    node.remember({of_result ? input : original, seed, lower, upper}, input);
   };
   const auto tangent = [&](const Tensor& of, const Tensor& saved) {
     return call_rrelu_backward(of, saved, seed, lower, upper);
   };
-  return differentiable_in_place(input, !of_result, &make_node<RReLUNode>, compute, save, tangent);
+  return differentiable_in_place(input, !of_result, &make_node<GraphNode<RReLUBackward>>, compute,
+                                 save, tangent);
 }
 
 Tensor autograd_rrelu_backward(const Tensor& grad_output, const Tensor& saved, const Tensor& seed,
@@ -212,12 +221,10 @@ Tensor autograd_rrelu_backward(const Tensor& grad_output, const Tensor& saved, c
     return call_rrelu_backward(grad_output, saved, seed, lower, upper);
   }();
   if (requires_grad) {
-    auto node = make_node<RReLUDoubleNode>();
+    auto node = make_node<GraphNode<RReLUDoubleBackward>>();
     node->set_next_edges(torch::autograd::collect_next_edges(grad_output, saved));
-    node->parameters = {lower, upper};
-    node->saved[0] = SavedVariable(saved, /*is_output=*/false);
-    node->saved[1] = SavedVariable(seed, /*is_output=*/false);
     torch::autograd::set_history(result, node);
+    node->remember({saved, seed, lower, upper});
   }
   if (isFwGradDefined(grad_output) || isFwGradDefined(saved)) {
     const Tensor tangent =
@@ -236,11 +243,10 @@ Tensor autograd_shift_dropout(const Tensor& input, const Tensor& seed, double p,
     return shift_dropout_with_seed(input, seed, p, minimum);
   }();
   if (requires_grad) {
-    auto node = make_node<ShiftDropoutNode>();
+    auto node = make_node<GraphNode<ShiftDropoutBackward>>();
     node->set_next_edges(torch::autograd::collect_next_edges(input));
-    node->parameters = {p};
-    node->saved[0] = SavedVariable(seed, /*is_output=*/false);
     torch::autograd::set_history(result, node);
+    node->remember({seed, p});
   }
   if (isFwGradDefined(input))
     result._set_fw_grad(shift_dropout_with_seed(tangent_of(input), seed, p, /*minimum=*/0.0),
@@ -253,15 +259,13 @@ Tensor& autograd_shift_dropout_(Tensor& input, const Tensor& seed, double p, dou
     at::AutoDispatchBelowAutograd below;
     shift_dropout_with_seed_(x, seed, p, minimum);
   };
-  const auto save = [&](ShiftDropoutNode& node, const Tensor&) {
-    node.parameters = {p};
-    node.saved[0] = SavedVariable(seed, /*is_output=*/false);
-  };
+  const auto save = [&](auto& node, const Tensor&) { node.remember({seed, p}); };
   const auto tangent = [&](const Tensor& of, const Tensor&) {
     return shift_dropout_with_seed(of, seed, p, /*minimum=*/0.0);
   };
-  return differentiable_in_place(input, /*keeps_input=*/false, &make_node<ShiftDropoutNode>,
-                                 compute, save, tangent);
+  return differentiable_in_place(input, /*keeps_input=*/false,
+                                 &make_node<GraphNode<ShiftDropoutBackward>>, compute, save,
+                                 tangent);
 }
 
 // The in-place forms below Autograd, of either operator.

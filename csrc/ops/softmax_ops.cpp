@@ -112,15 +112,21 @@ Tensor meta_backward(const Tensor& grad_output, const Tensor& result, int64_t di
 // --- Autograd -----------------------------------------------------------------------------------
 
 template <bool kLogarithm>
-struct SoftmaxNode : SavingNode<SoftmaxNode<kLogarithm>, 1, 1, 1> {  // the parameter is `dim`
+struct SoftmaxBackward {
+  struct Saved {
+    Tensor result;
+    int64_t dim;
+    auto members() { return std::tie(result, dim); }
+  };
+  static constexpr std::size_t kInputs = 1;
   static std::string title() { return camel_case(kName<kLogarithm>) + "Backward"; }
 
-  static variable_list gradients(Tensor grad_output, const typename SoftmaxNode::Arguments& of) {
-    return {call_backward<kLogarithm>(grad_output, of.saved[0], int64_t(of.parameters[0]))};
+  static variable_list gradients(variable_list grads, const Saved& of, const Needed<1>&) {
+    return {call_backward<kLogarithm>(grads[0], of.result, of.dim)};
   }
 };
 
-const bool named = name_nodes<SoftmaxNode<false>, SoftmaxNode<true>>();
+const bool named = name_nodes<SoftmaxBackward<false>, SoftmaxBackward<true>>();
 
 template <bool kLogarithm>
 Tensor autograd_forward(const Tensor& input, int64_t dim) {
@@ -129,17 +135,15 @@ Tensor autograd_forward(const Tensor& input, int64_t dim) {
     at::AutoDispatchBelowADInplaceOrView below;
     return call<kLogarithm>(input, dim);
   }();
-  auto node = requires_grad ? make_node<SoftmaxNode<kLogarithm>>() : nullptr;
+  auto node = requires_grad ? make_node<GraphNode<SoftmaxBackward<kLogarithm>>>() : nullptr;
   if (requires_grad) {
     node->set_next_edges(torch::autograd::collect_next_edges(input));
-    node->parameters = {double(dim)};
-    node->of_result = node->saved_is_output = true;
     torch::autograd::set_history(result, node);
   }
   if (isFwGradDefined(input))
     result._set_fw_grad(tangent_through<kLogarithm>(tangent_of(input), result, dim), /*level=*/0,
                         /*is_inplace_op=*/false);
-  if (requires_grad) node->saved[0] = SavedVariable(result, /*is_output=*/true);
+  if (requires_grad) node->remember({result, dim}, result);
   return result;
 }
 

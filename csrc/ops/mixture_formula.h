@@ -1,0 +1,22 @@
+// The negative log-likelihood of a mixture on torch's operators: where the kernels do not reach.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <tuple>
+
+namespace activations_ext {
+
+// Of the operator mixture_nll; see losses/mixture.h.
+struct MixtureArguments {
+  at::Tensor logits, mean, scale, target;
+  int64_t scale_by;
+  double floor;
+  auto members() { return std::tie(logits, mean, scale, target, scale_by, floor); }
+};
+using MixtureGradients = std::tuple<at::Tensor, at::Tensor, at::Tensor>;  // logits, mean and scale
+
+at::Tensor mixture_formula(const MixtureArguments& of);
+MixtureGradients mixture_gradient_formula(const at::Tensor& grad_nll, const MixtureArguments& of);
+
+}  // namespace activations_ext

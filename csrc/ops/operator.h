@@ -1,0 +1,193 @@
+// An operator, once it is said what it computes: its registration for every dispatch key.
+//
+//   struct MixtureNLL {
+//     static constexpr const char* kSchema = "mixture_nll(Tensor logits, …) -> Tensor";
+//     struct Arguments {…};                     // in the schema's order, with members(); members.h
+//     static Tensor kernel(const Arguments&);   // the devices
+//     static Tensor shape(const Arguments&);    // Meta
+//     static Tensor formula(const Arguments&);  // other devices, torch.func, forward mode
+//   };
+//
+// and may say besides
+//
+//   static constexpr bool kOnCuda = false;              // no kernel there: by the formula
+//   static Tensor batched(const Arguments&);            // torch.func's vmap; else by the formula
+//   static bool by_formula(const Arguments&);           // where gradients would be too few
+//   static std::string title();                         // of its node in the graph,
+//   static variable_list gradients(variable_list grads, const Arguments&, const Needed<…>&);
+//                                                       // of all tensors among the arguments
+//     struct Saved {…};                                   // what `gradients` is given instead of
+//     static Saved save(const Arguments&, const Result&); // the arguments
+//     static variable_list differentiable(const Result&); // the results that `grads` belong to
+//
+// Without `gradients` its derivatives are those of the formula.
+#pragma once
+
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <torch/library.h>
+
+#include <string>
+#include <string_view>
+#include <tuple>
+
+#include "../autograd/node.h"
+#include "find_operator.h"
+
+namespace activations_ext {
+
+namespace detail {
+
+template <class Op>
+std::string name_of() {
+  constexpr std::string_view schema = Op::kSchema;
+  return std::string(schema.substr(0, schema.find('(')));
+}
+
+// As the dispatcher passes a member of the arguments.
+template <class Member>
+using Passed = std::conditional_t<kIsTensor<Member>, const std::remove_reference_t<Member>&,
+                                  std::remove_reference_t<Member>>;
+
+template <class Struct>
+bool any_wants_gradient(const Struct& of) {
+  bool any = false;
+  for_each_tensor(of, [&](const auto& tensor) {
+    any |= torch::autograd::compute_requires_grad(as_tensor(tensor));
+  });
+  return any;
+}
+template <class Struct>
+bool any_has_tangent(const Struct& of) {
+  bool any = false;
+  for_each_tensor(
+      of, [&](const auto& tensor) { any |= torch::autograd::isFwGradDefined(as_tensor(tensor)); });
+  return any;
+}
+
+template <class Op>
+struct SavedOf {
+  using type = typename Op::Arguments;
+};
+template <class Op>
+  requires requires { typename Op::Saved; }
+struct SavedOf<Op> {
+  using type = typename Op::Saved;
+};
+
+// The node of an operator that has gradients.
+template <class Op>
+struct RuleOf {
+  using Saved = typename SavedOf<Op>::type;
+  static constexpr std::size_t kInputs = count_tensors<typename Op::Arguments>();
+  static std::string title() { return Op::title(); }
+  static variable_list gradients(variable_list grads, const Saved& of,
+                                 const Needed<kInputs>& needed) {
+    return Op::gradients(std::move(grads), of, needed);
+  }
+};
+
+template <class Op, class Tied = Members<typename Op::Arguments>>
+struct Entries;
+
+template <class Op, class... Member>
+struct Entries<Op, std::tuple<Member...>> {
+  using Arguments = typename Op::Arguments;
+  using Result = decltype(Op::kernel(std::declval<const Arguments&>()));
+  static constexpr bool kHasGradients = requires { &Op::gradients; };
+
+  static Result call(Passed<Member>... a) {
+    static const auto op = find_operator<Result(Passed<Member>...)>(name_of<Op>());
+    return op.call(a...);
+  }
+  static Result kernel(Passed<Member>... a) { return Op::kernel(Arguments{a...}); }
+  static Result meta(Passed<Member>... a) { return Op::shape(Arguments{a...}); }
+  static Result formula(Passed<Member>... a) { return Op::formula(Arguments{a...}); }
+  static Result batched(Passed<Member>... a) {
+    if constexpr (requires { &Op::batched; }) return Op::batched(Arguments{a...});
+    return Op::formula(Arguments{a...});
+  }
+
+  static Result autograd(Passed<Member>... a) {
+    const Arguments of{a...};
+    const bool wants_gradient = any_wants_gradient(of);
+    bool by_formula = is_transformed() || any_has_tangent(of);
+    if constexpr (!kHasGradients) by_formula |= wants_gradient;
+    if constexpr (requires { &Op::by_formula; }) by_formula |= Op::by_formula(of);
+    if (by_formula) return Op::formula(of);
+    const auto below = [&] {
+      at::AutoDispatchBelowADInplaceOrView guard;
+      return call(a...);
+    };
+    if constexpr (kHasGradients) {
+      if (wants_gradient) return through_graph(of, below);
+    }
+    return below();
+  }
+
+  template <class Below>
+  static Result through_graph(const Arguments& of, Below below) {
+    variable_list inputs;
+    for_each_tensor(of, [&](const auto& tensor) { inputs.push_back(as_tensor(tensor)); });
+    auto node = make_node<GraphNode<RuleOf<Op>>>();
+    node->set_next_edges(torch::autograd::collect_next_edges(inputs));
+    const Result result = below();
+    const variable_list results = [&]() -> variable_list {
+      if constexpr (requires { &Op::differentiable; })
+        return Op::differentiable(result);
+      else
+        return {result};
+    }();
+    for (const at::Tensor& one : results) torch::autograd::set_history(one, node);
+    if constexpr (requires { &Op::save; }) {
+      node->remember(Op::save(of, result), results);
+    } else {
+      node->remember(of, results);
+    }
+    return result;
+  }
+};
+
+}  // namespace detail
+
+// The operator, through the dispatcher.
+template <class Op>
+auto call(const typename Op::Arguments& of) {
+  return std::apply([](const auto&... member) { return detail::Entries<Op>::call(member...); },
+                    const_cast<typename Op::Arguments&>(of).members());
+}
+
+// For as long as it lives, the operators are registered.
+template <class... Op>
+class Operators {
+ public:
+  Operators() {
+    (define<Op>(), ...);
+    (name<Op>(), ...);
+  }
+
+ private:
+  template <class One>
+  void define() {
+    using Entries = detail::Entries<One>;
+    const std::string name = detail::name_of<One>();
+    library_.def(torch::schema(One::kSchema), {at::Tag::pt2_compliant_tag});
+    const auto implement = [&](c10::DispatchKey key, auto* entry) {
+      library_.impl(name.c_str(), torch::dispatch(key, entry));
+    };
+    implement(c10::DispatchKey::CPU, &Entries::kernel);
+    if constexpr (!requires { One::kOnCuda; }) implement(c10::DispatchKey::CUDA, &Entries::kernel);
+    implement(c10::DispatchKey::Meta, &Entries::meta);
+    implement(c10::DispatchKey::CompositeExplicitAutograd, &Entries::formula);
+    implement(c10::DispatchKey::Autograd, &Entries::autograd);
+    implement(c10::DispatchKey::FuncTorchBatched, &Entries::batched);
+  }
+  template <class One>
+  void name() {
+    if constexpr (detail::Entries<One>::kHasGradients) name_nodes<detail::RuleOf<One>>();
+  }
+
+  torch::Library library_{torch::Library::FRAGMENT, "activations_ext", std::nullopt, __FILE__,
+                          __LINE__};
+};
+
+}  // namespace activations_ext

@@ -1,0 +1,99 @@
+#include "statistics_formula.h"
+
+#include <ATen/ATen.h>
+#include <ATen/OpMathType.h>
+#include <ATen/WrapDimUtils.h>
+
+#include <algorithm>
+#include <cfloat>
+#include <cmath>
+#include <limits>
+
+namespace activations_ext {
+
+using at::Tensor;
+
+void check_softcap(double softcap, at::ScalarType dtype) {
+  const bool is_double = dtype == at::kDouble;
+  const double least = is_double ? std::numeric_limits<double>::min() : FLT_MIN;
+  const double largest = is_double ? std::numeric_limits<double>::max() : FLT_MAX;
+  TORCH_CHECK_VALUE(softcap == 0 || (softcap >= least && softcap <= largest),
+                    "row_statistics(): expected argument 'softcap' to be 0 or from ", least, " to ",
+                    largest, ", but got ", softcap);
+}
+
+namespace {
+
+// f, in the type that computes.
+Tensor capped(const Tensor& logits, double softcap) {
+  const Tensor x = logits.to(at::toOpMathType(logits.scalar_type()));
+  return softcap == 0 ? x : at::tanh(x / softcap) * softcap;
+}
+
+// `weight`, broadcastable to the logits.
+Tensor spread(const Tensor& weight, const Tensor& logits, int64_t dim) {
+  const Tensor w = weight.to(at::toOpMathType(logits.scalar_type()));
+  if (w.dim() == logits.dim()) return w;
+  std::vector<int64_t> shape(std::max<int64_t>(1, logits.dim()), 1);
+  shape[dim] = -1;
+  return w.view(shape);
+}
+
+}  // namespace
+
+Statistics statistics_formula(const RowArguments& of) {
+  const auto& [logits, given_dim, target, weight, ignore_index, softcap] = of;
+  check_softcap(softcap, logits.scalar_type());
+  const int64_t dim = at::maybe_wrap_dim(given_dim, logits.dim());
+  const Tensor f = capped(logits, softcap);
+  const Tensor largest = f.detach().amax(dim, /*keepdim=*/true);
+  const Tensor m = at::where(largest == -INFINITY, at::zeros_like(largest), largest);
+  const Tensor d = f - m, e = d.exp(), sum = e.sum(dim);
+  const Tensor zero = at::zeros_like(sum);
+  Tensor target_logit = zero, weighted_sum = zero;
+  if (target.has_value()) {
+    const Tensor none = *target == ignore_index;
+    const Tensor index = at::where(none, at::zeros_like(*target), *target).unsqueeze(dim);
+    target_logit = at::where(none, zero, d.gather(dim, index).squeeze(dim));
+  }
+  if (weight.has_value()) weighted_sum = (d * spread(*weight, logits, dim)).sum(dim);
+  const Tensor finite = at::where(e == 0, at::zeros_like(d), d);
+  return {m.squeeze(dim), sum.log(), target_logit, weighted_sum, (e * finite).sum(dim) / sum};
+}
+
+Tensor statistics_gradient_formula(const RowGradientArguments& of) {
+  const auto& [logits, given_dim, target, weight, ignore_index, softcap] = of.rows;
+  const auto& [grad_log_sum, grad_target_logit, grad_weighted_sum, grad_expected_logit, rows,
+               maximum, log_sum, expected_logit] = of;
+  const int64_t dim = at::maybe_wrap_dim(given_dim, logits.dim());
+  const Tensor f = capped(logits, softcap), d = f - maximum.detach().unsqueeze(dim);
+  const Tensor p = d.softmax(dim);
+  Tensor grad = at::zeros_like(d);
+  if (grad_log_sum.has_value()) grad = grad + p * grad_log_sum->unsqueeze(dim);
+  if (grad_expected_logit.has_value()) {
+    const Tensor finite = at::where(p == 0, at::zeros_like(d), d);
+    const Tensor bent = finite + 1 - (p * finite).sum(dim, /*keepdim=*/true);
+    grad = grad + p * bent * grad_expected_logit->unsqueeze(dim);
+  }
+  if (grad_weighted_sum.has_value() && weight.has_value())
+    grad = grad + grad_weighted_sum->unsqueeze(dim) * spread(*weight, logits, dim);
+  if (grad_target_logit.has_value() && target.has_value()) {
+    const Tensor none = *target == ignore_index;
+    const Tensor index = at::where(none, at::zeros_like(*target), *target).unsqueeze(dim);
+    const Tensor share = at::where(none, at::zeros_like(*grad_target_logit), *grad_target_logit);
+    grad = grad.scatter_add(dim, index, share.unsqueeze(dim));
+  }
+  if (softcap != 0) grad = grad * (1 - (f / softcap).square());
+  return grad.to(logits.scalar_type());
+}
+
+Tensor weight_gradient_formula(const Tensor& grad, const RowArguments& of, const Tensor& maximum) {
+  const int64_t dim = at::maybe_wrap_dim(of.dim, of.logits.dim());
+  const Tensor d = capped(of.logits, of.softcap) - maximum.unsqueeze(dim);
+  Tensor shares = grad.unsqueeze(dim) * d;
+  if (of.weight->dim() != of.logits.dim())
+    shares = shares.sum_to_size(spread(*of.weight, of.logits, dim).sizes());
+  return shares.reshape(of.weight->sizes()).to(of.weight->scalar_type());
+}
+
+}  // namespace activations_ext

@@ -1,0 +1,44 @@
+// The statistics of rows of logits on torch's operators: where the kernels do not reach. See
+// losses/row_statistics.h.
+#pragma once
+
+#include "../autograd/members.h"
+
+namespace activations_ext {
+
+// The rows of `logits` along `dim`, with a class and a weight for each, or without.
+struct RowArguments {
+  at::Tensor logits;
+  int64_t dim;
+  MaybeTensor target, weight;
+  int64_t ignore_index;
+  double softcap;
+  auto members() { return std::tie(logits, dim, target, weight, ignore_index, softcap); }
+};
+
+// maximum, log_sum, target_logit, weighted_sum, expected_logit
+using Statistics = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor>;
+
+// A gradient that is missing is 0. `maximum` and what follows came from forward.
+struct RowGradientArguments {
+  MaybeTensor grad_log_sum, grad_target_logit, grad_weighted_sum, grad_expected_logit;
+  RowArguments rows;
+  at::Tensor maximum, log_sum;
+  MaybeTensor expected_logit;
+  auto members() {
+    return std::tuple_cat(
+        std::tie(grad_log_sum, grad_target_logit, grad_weighted_sum, grad_expected_logit),
+        rows.members(), std::tie(maximum, log_sum, expected_logit));
+  }
+};
+
+Statistics statistics_formula(const RowArguments& of);
+at::Tensor statistics_gradient_formula(const RowGradientArguments& of);
+// Of the weights, in their shape; `grad` is that of the weighted sum.
+at::Tensor weight_gradient_formula(const at::Tensor& grad, const RowArguments& of,
+                                   const at::Tensor& maximum);
+
+// Of 0, or a number that the type that computes can hold and divide by.
+void check_softcap(double softcap, at::ScalarType dtype);
+
+}  // namespace activations_ext
