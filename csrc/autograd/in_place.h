@@ -12,9 +12,9 @@
 
 namespace activations_ext {
 
-// `input`, by `compute(input)`, and in the graph. `make()` makes the node, `save(node, original)`
-// fills it; `original` is a copy from before, with its history, if `keeps_input`. `tangent(of,
-// original)` is the derivative in the direction of a tangent.
+// `input`, by `compute(input)`, and in the graph. `make()` makes the node with its edges,
+// `save(node, original)` fills it; `original` is a copy from before, with its history, if
+// `keeps_input`. `tangent(of, original)` is the derivative in the direction of a tangent.
 template <class Make, class Compute, class Save, class Tangent>
 at::Tensor& differentiable_in_place(at::Tensor& input, bool keeps_input, Make make, Compute compute,
                                     Save save, Tangent tangent) {
@@ -24,7 +24,6 @@ at::Tensor& differentiable_in_place(at::Tensor& input, bool keeps_input, Make ma
   at::Tensor original;
   if (keeps_input && (requires_grad || has_tangent)) original = input.clone();
   auto node = requires_grad ? make() : decltype(make())();
-  if (requires_grad) node->set_next_edges(torch::autograd::collect_next_edges(input));
   compute(input);
   if (requires_grad) torch::autograd::rebase_history(input, node);
   // Into the tangent that is there, which may be a view of the base's.

@@ -46,7 +46,11 @@ template <class Compute>
 at::Tensor& through_graph_in_place(const Kind& kind, at::Tensor& input, const Values& values,
                                    Compute compute) {
   const bool of_result = kind.make(values, input.scalar_type()).saves_result_in_place;
-  const auto make = [&] { return make_backward_node(kind); };
+  const auto make = [&] {
+    auto node = make_backward_node(kind);
+    node->set_next_edges(torch::autograd::collect_next_edges(input));
+    return node;
+  };
   const auto save = [&](auto& node, const at::Tensor& original) {
     node.remember({{kind.index, values}, of_result ? input : original, of_result}, input);
   };

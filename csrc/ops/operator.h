@@ -5,24 +5,30 @@
 //     struct Arguments {…};                     // in the schema's order, with members(); members.h
 //     static Tensor kernel(const Arguments&);   // the devices
 //     static Tensor shape(const Arguments&);    // Meta
-//     static Tensor formula(const Arguments&);  // other devices, torch.func, forward mode
+//     static Tensor formula(const Arguments&);  // on torch's operators, for all that has no kernel
 //   };
 //
 // and may say besides
 //
-//   static constexpr bool kOnCuda = false;              // no kernel there: by the formula
-//   static Tensor batched(const Arguments&);            // torch.func's vmap; else by the formula
-//   static bool by_formula(const Arguments&);           // where gradients would be too few
-//   static std::string title();                         // of its node in the graph,
-//   static variable_list gradients(variable_list grads, const Arguments&, const Needed<…>&);
-//                                                       // of all tensors among the arguments
-//     struct Saved {…};                                   // what `gradients` is given instead of
-//     static Saved save(const Arguments&, const Result&); // the arguments
-//     static variable_list differentiable(const Result&); // the results that `grads` belong to
+//   static constexpr bool kOnCuda = false;     // no kernel there
+//   static constexpr Autocast kAutocast = …;
+//   static Result elsewhere(const Arguments&);  // other devices and layouts; else by the formula
+//   static Result batched(const Arguments&);    // torch.func's vmap; else by the formula
 //
-// Without `gradients` its derivatives are those of the formula.
+// and of its derivatives, which are those of the formula if nothing is said:
+//
+//   static std::string title();                 // of its node in the graph
+//   static variable_list gradients(variable_list grads, const Saved&, const Needed<…>&);
+//                                               // of all tensors among the arguments, or of
+//   static constexpr std::size_t kInputs = …;   // so many, the first ones
+//   struct Saved {…};                           // what they are computed of: else the arguments
+//   static Saved save(const Arguments&, const Result&);
+//   static variable_list differentiable(const Result&);  // what `grads` belong to, if not all
+//   static bool by_formula(const Arguments&);   // where `gradients` would be too few
+//   static Tensor tangent(const Arguments&, const Result&);  // forward mode; else by the formula
 #pragma once
 
+#include <ATen/autocast_mode.h>
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <torch/library.h>
 
@@ -34,6 +40,12 @@
 #include "find_operator.h"
 
 namespace activations_ext {
+
+// What torch's autocast does with the tensors of the operator.
+enum class Autocast {
+  kFloatOnCuda,  // computed in float32 there
+  kLower,        // cast to its lower precision, on the CPU as well
+};
 
 namespace detail {
 
@@ -78,7 +90,12 @@ struct SavedOf<Op> {
 template <class Op>
 struct RuleOf {
   using Saved = typename SavedOf<Op>::type;
-  static constexpr std::size_t kInputs = count_tensors<typename Op::Arguments>();
+  static constexpr std::size_t kInputs = [] {
+    if constexpr (requires { Op::kInputs; })
+      return Op::kInputs;
+    else
+      return count_tensors<typename Op::Arguments>();
+  }();
   static std::string title() { return Op::title(); }
   static variable_list gradients(variable_list grads, const Saved& of,
                                  const Needed<kInputs>& needed) {
@@ -101,36 +118,68 @@ struct Entries<Op, std::tuple<Member...>> {
   }
   static Result kernel(Passed<Member>... a) { return Op::kernel(Arguments{a...}); }
   static Result meta(Passed<Member>... a) { return Op::shape(Arguments{a...}); }
-  static Result formula(Passed<Member>... a) { return Op::formula(Arguments{a...}); }
+  static Result elsewhere(Passed<Member>... a) {
+    if constexpr (requires { &Op::elsewhere; })
+      return Op::elsewhere(Arguments{a...});
+    else
+      return Op::formula(Arguments{a...});
+  }
   static Result batched(Passed<Member>... a) {
-    if constexpr (requires { &Op::batched; }) return Op::batched(Arguments{a...});
-    return Op::formula(Arguments{a...});
+    if constexpr (requires { &Op::batched; })
+      return Op::batched(Arguments{a...});
+    else
+      return Op::formula(Arguments{a...});
+  }
+  template <c10::DispatchKey kKey, c10::DeviceType kDevice>
+  static Result autocast(Passed<Member>... a) {
+    c10::impl::ExcludeDispatchKeyGuard below(kKey);
+    const auto dtype =
+        Op::kAutocast == Autocast::kLower ? at::autocast::get_autocast_dtype(kDevice) : at::kFloat;
+    const auto cast = [&]<class Value>(const Value& value) {
+      if constexpr (std::is_same_v<Value, at::Tensor>)
+        return at::autocast::cached_cast(dtype, value, kDevice);
+      else
+        return value;
+    };
+    return call(cast(a)...);
   }
 
   static Result autograd(Passed<Member>... a) {
+    constexpr bool kHasTangent = requires { &Op::tangent; };
     const Arguments of{a...};
-    const bool wants_gradient = any_wants_gradient(of);
-    bool by_formula = is_transformed() || any_has_tangent(of);
-    if constexpr (!kHasGradients) by_formula |= wants_gradient;
+    const bool wants_gradient = any_wants_gradient(of), has_tangent = any_has_tangent(of);
+    bool by_formula = (has_tangent && !kHasTangent) || (wants_gradient && !kHasGradients);
     if constexpr (requires { &Op::by_formula; }) by_formula |= Op::by_formula(of);
-    if (by_formula) return Op::formula(of);
-    const auto below = [&] {
-      at::AutoDispatchBelowADInplaceOrView guard;
+    if constexpr (requires { &Op::formula; }) {
+      if (by_formula) return Op::formula(of);
+    }
+    const auto compute = [&] {
+      at::AutoDispatchBelowADInplaceOrView below;
       return call(a...);
     };
+    const auto finish = [&](const Result& result) {
+      if constexpr (kHasTangent) {
+        if (has_tangent)
+          result._set_fw_grad(Op::tangent(of, result), /*level=*/0, /*is_inplace_op=*/false);
+      }
+    };
     if constexpr (kHasGradients) {
-      if (wants_gradient) return through_graph(of, below);
+      if (wants_gradient) return through_graph(of, compute, finish);
     }
-    return below();
+    const Result result = compute();
+    finish(result);
+    return result;
   }
 
-  template <class Below>
-  static Result through_graph(const Arguments& of, Below below) {
+  // A saved result carries its tangent.
+  template <class Compute, class Finish>
+  static Result through_graph(const Arguments& of, Compute compute, Finish finish) {
     variable_list inputs;
     for_each_tensor(of, [&](const auto& tensor) { inputs.push_back(as_tensor(tensor)); });
+    inputs.resize(RuleOf<Op>::kInputs);
     auto node = make_node<GraphNode<RuleOf<Op>>>();
     node->set_next_edges(torch::autograd::collect_next_edges(inputs));
-    const Result result = below();
+    const Result result = compute();
     const variable_list results = [&]() -> variable_list {
       if constexpr (requires { &Op::differentiable; })
         return Op::differentiable(result);
@@ -138,11 +187,11 @@ struct Entries<Op, std::tuple<Member...>> {
         return {result};
     }();
     for (const at::Tensor& one : results) torch::autograd::set_history(one, node);
-    if constexpr (requires { &Op::save; }) {
+    finish(result);
+    if constexpr (requires { &Op::save; })
       node->remember(Op::save(of, result), results);
-    } else {
+    else
       node->remember(of, results);
-    }
     return result;
   }
 };
@@ -177,9 +226,16 @@ class Operators {
     implement(c10::DispatchKey::CPU, &Entries::kernel);
     if constexpr (!requires { One::kOnCuda; }) implement(c10::DispatchKey::CUDA, &Entries::kernel);
     implement(c10::DispatchKey::Meta, &Entries::meta);
-    implement(c10::DispatchKey::CompositeExplicitAutograd, &Entries::formula);
+    implement(c10::DispatchKey::CompositeExplicitAutograd, &Entries::elsewhere);
     implement(c10::DispatchKey::Autograd, &Entries::autograd);
     implement(c10::DispatchKey::FuncTorchBatched, &Entries::batched);
+    if constexpr (requires { One::kAutocast; }) {
+      implement(c10::DispatchKey::AutocastCUDA,
+                &Entries::template autocast<c10::DispatchKey::AutocastCUDA, at::kCUDA>);
+      if constexpr (One::kAutocast == Autocast::kLower)
+        implement(c10::DispatchKey::AutocastCPU,
+                  &Entries::template autocast<c10::DispatchKey::AutocastCPU, at::kCPU>);
+    }
   }
   template <class One>
   void name() {

@@ -1,13 +1,10 @@
-// The operators that draw a number for each element, from a seed: schema, device, Meta, Autograd
-// and functorch kernels. The seed is a tensor, so that torch's generator makes it inside of a graph
-// too.
+// The operators that draw a number for each element, from a seed. The seed is a tensor, so that
+// torch's generator makes it inside of a graph too.
 #include "random_ops.h"
 
-#include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros_like.h>
-#include <torch/library.h>
 
 #include <algorithm>
 #include <tuple>
@@ -22,267 +19,32 @@
 #include "../layout.h"
 #include "../parameters.h"
 #include "../registry.h"
-#include "find_operator.h"
+#include "operator.h"
 
 namespace activations_ext {
-
-using at::Tensor;
-using torch::autograd::isFwGradDefined;
-
-Tensor& rrelu_with_seed_(Tensor& input, const Tensor& seed, double lower, double upper) {
-  static const auto op = find_operator<decltype(rrelu_with_seed_)>("rrelu_with_seed_");
-  return op.call(input, seed, lower, upper);
-}
-Tensor& shift_dropout_with_seed_(Tensor& input, const Tensor& seed, double p, double minimum) {
-  static const auto op =
-      find_operator<decltype(shift_dropout_with_seed_)>("shift_dropout_with_seed_");
-  return op.call(input, seed, p, minimum);
-}
-Tensor rrelu_with_seed(const Tensor& input, const Tensor& seed, double lower, double upper) {
-  static const auto op = find_operator<decltype(rrelu_with_seed)>("rrelu_with_seed");
-  return op.call(input, seed, lower, upper);
-}
-Tensor shift_dropout_with_seed(const Tensor& input, const Tensor& seed, double p, double minimum) {
-  static const auto op =
-      find_operator<decltype(shift_dropout_with_seed)>("shift_dropout_with_seed");
-  return op.call(input, seed, p, minimum);
-}
-
 namespace {
 
-Tensor call_rrelu_backward(const Tensor& grad_output, const Tensor& saved, const Tensor& seed,
-                           double lower, double upper) {
-  static const auto op = find_operator<decltype(call_rrelu_backward)>("rrelu_with_seed_backward");
-  return op.call(grad_output, saved, seed, lower, upper);
-}
+using at::Tensor;
 
-// --- devices and Meta ---------------------------------------------------------------------------
-
-template <class A>
-A checked(const Tensor& tensor, const Tensor& seed, double first, double second) {
-  check_floating_point(A::kName, "input", tensor);
-  check_seed(A::kName, seed);
-  check_same_device(A::kName, "seed", seed, "input", tensor);
-  return make<A>({first, second}, tensor.scalar_type());
-}
+struct RandomArguments {
+  Tensor input, seed;
+  double first, second;  // the activation's parameters
+  auto members() { return std::tie(input, seed, first, second); }
+};
 
 template <class A>
-Tensor run(const A& activation, const Tensor& a, const Tensor& gate, const Tensor& seed) {
-  return launch_on(a).random(RandomActivations::index_of<A>(), &activation, a, gate, seed);
-}
-
-// The kernels below Autograd, where the in-place form is a copy of the result.
-template <Tensor (*kCompute)(const Tensor&, const Tensor&, double, double)>
-Tensor& overwrite(Tensor& input, const Tensor& seed, double first, double second) {
-  return input.copy_(kCompute(input, seed, first, second));
-}
-
-Tensor kernel_rrelu(const Tensor& input, const Tensor& seed, double lower, double upper) {
-  const RReLU activation = checked<RReLU>(input, seed, lower, upper);
-  return run(activation, input, input, seed);
-}
-Tensor kernel_rrelu_backward(const Tensor& grad_output, const Tensor& saved, const Tensor& seed,
-                             double lower, double upper) {
-  const RReLU activation = checked<RReLU>(saved, seed, lower, upper);
-  check_same("rrelu", grad_output, saved);
-  return run(activation, grad_output, saved, seed);
-}
-Tensor kernel_shift_dropout(const Tensor& input, const Tensor& seed, double p, double minimum) {
-  const ShiftDropout activation = checked<ShiftDropout>(input, seed, p, minimum);
-  return run(activation, input, input, seed);
-}
-
-Tensor& meta_rrelu_(Tensor& input, const Tensor& seed, double lower, double upper) {
-  checked<RReLU>(input, seed, lower, upper);
-  return input;
-}
-Tensor& meta_shift_dropout_(Tensor& input, const Tensor& seed, double p, double minimum) {
-  checked<ShiftDropout>(input, seed, p, minimum);
-  return input;
-}
-Tensor meta_rrelu(const Tensor& input, const Tensor& seed, double lower, double upper) {
-  checked<RReLU>(input, seed, lower, upper);
-  return at::empty_like(input);
-}
-Tensor meta_rrelu_backward(const Tensor& grad_output, const Tensor& saved, const Tensor& seed,
-                           double lower, double upper) {
-  checked<RReLU>(saved, seed, lower, upper);
-  check_same("rrelu", grad_output, saved);
-  return at::empty_like(layout_of(grad_output, saved));
-}
-Tensor meta_shift_dropout(const Tensor& input, const Tensor& seed, double p, double minimum) {
-  checked<ShiftDropout>(input, seed, p, minimum);
-  return at::empty_like(input);
+A checked(const RandomArguments& of) {
+  check_floating_point(A::kName, "input", of.input);
+  check_seed(A::kName, of.seed);
+  check_same_device(A::kName, "seed", of.seed, "input", of.input);
+  return make<A>({of.first, of.second}, of.input.scalar_type());
 }
 
 template <class A>
-Tensor& no_in_place(Tensor& input, const Tensor&, double, double) {
-  fail_no_kernel(A::kName, "input", input);
+Tensor run(const A& activation, const Tensor& a, const RandomArguments& gate) {
+  return launch_on(a).random(RandomActivations::index_of<A>(), &activation, a, gate.input,
+                             gate.seed);
 }
-template <class A>
-Tensor no_forward(const Tensor& input, const Tensor&, double, double) {
-  fail_no_kernel(A::kName, "input", input);
-}
-Tensor no_rrelu_backward(const Tensor& grad_output, const Tensor&, const Tensor&, double, double) {
-  fail_no_kernel("rrelu", "grad_output", grad_output);
-}
-
-// --- Autograd -----------------------------------------------------------------------------------
-
-// Both maps are linear in what they are given, once the seed and the gate are fixed: the derivative
-// of a gradient is the same map again.
-
-struct SavedRReLU {
-  Tensor saved, seed;
-  double lower, upper;
-  auto members() { return std::tie(saved, seed, lower, upper); }
-};
-
-struct RReLUBackward {
-  using Saved = SavedRReLU;
-  static constexpr std::size_t kInputs = 1;
-  static std::string title() { return "RreluBackward"; }
-
-  static variable_list gradients(variable_list grads, const Saved& of, const Needed<1>&) {
-    return {call_rrelu_backward(grads[0], of.saved, of.seed, of.lower, of.upper)};
-  }
-};
-
-// Of rrelu_backward, with respect to grad_output and to what was saved.
-struct RReLUDoubleBackward {
-  using Saved = SavedRReLU;
-  static constexpr std::size_t kInputs = 2;
-  static std::string title() { return "RreluBackwardBackward"; }
-
-  static variable_list gradients(variable_list grads, const Saved& of, const Needed<2>& needed) {
-    variable_list result(2);
-    if (needed[0]) result[0] = call_rrelu_backward(grads[0], of.saved, of.seed, of.lower, of.upper);
-    if (needed[1]) result[1] = at::zeros_like(grads[0]);
-    return result;
-  }
-};
-
-struct ShiftDropoutBackward {
-  struct Saved {
-    Tensor seed;
-    double p;
-    auto members() { return std::tie(seed, p); }
-  };
-  static constexpr std::size_t kInputs = 1;
-  static std::string title() { return "ShiftDropoutBackward"; }
-
-  static variable_list gradients(variable_list grads, const Saved& of, const Needed<1>&) {
-    return {shift_dropout_with_seed(grads[0], of.seed, of.p, /*minimum=*/0.0)};
-  }
-};
-
-const bool named = name_nodes<RReLUBackward, RReLUDoubleBackward, ShiftDropoutBackward>();
-
-Tensor autograd_rrelu(const Tensor& input, const Tensor& seed, double lower, double upper) {
-  const bool requires_grad = torch::autograd::compute_requires_grad(input);
-  Tensor result = [&] {
-    at::AutoDispatchBelowADInplaceOrView below;
-    return rrelu_with_seed(input, seed, lower, upper);
-  }();
-  if (requires_grad) {
-    auto node = make_node<GraphNode<RReLUBackward>>();
-    node->set_next_edges(torch::autograd::collect_next_edges(input));
-    torch::autograd::set_history(result, node);
-    node->remember({input, seed, lower, upper});
-  }
-  if (isFwGradDefined(input))
-    result._set_fw_grad(
-        call_rrelu_backward(tangent_of(input), primal_of(input), seed, lower, upper),
-        /*level=*/0, /*is_inplace_op=*/false);
-  return result;
-}
-
-Tensor& autograd_rrelu_(Tensor& input, const Tensor& seed, double lower, double upper) {
-  const bool of_result = RReLU{lower, upper}.result_tells_slope();
-  const auto compute = [&](Tensor& x) {
-    at::AutoDispatchBelowAutograd below;
-    rrelu_with_seed_(x, seed, lower, upper);
-  };
-  const auto save = [&](auto& node, const Tensor& original) {
-    node.remember({of_result ? input : original, seed, lower, upper}, input);
-  };
-  const auto tangent = [&](const Tensor& of, const Tensor& saved) {
-    return call_rrelu_backward(of, saved, seed, lower, upper);
-  };
-  return differentiable_in_place(input, !of_result, &make_node<GraphNode<RReLUBackward>>, compute,
-                                 save, tangent);
-}
-
-Tensor autograd_rrelu_backward(const Tensor& grad_output, const Tensor& saved, const Tensor& seed,
-                               double lower, double upper) {
-  const bool requires_grad = torch::autograd::compute_requires_grad(grad_output, saved);
-  Tensor result = [&] {
-    at::AutoDispatchBelowADInplaceOrView below;
-    return call_rrelu_backward(grad_output, saved, seed, lower, upper);
-  }();
-  if (requires_grad) {
-    auto node = make_node<GraphNode<RReLUDoubleBackward>>();
-    node->set_next_edges(torch::autograd::collect_next_edges(grad_output, saved));
-    torch::autograd::set_history(result, node);
-    node->remember({saved, seed, lower, upper});
-  }
-  if (isFwGradDefined(grad_output) || isFwGradDefined(saved)) {
-    const Tensor tangent =
-        isFwGradDefined(grad_output)
-            ? call_rrelu_backward(tangent_of(grad_output), primal_of(saved), seed, lower, upper)
-            : at::zeros_like(result);
-    result._set_fw_grad(tangent, /*level=*/0, /*is_inplace_op=*/false);
-  }
-  return result;
-}
-
-Tensor autograd_shift_dropout(const Tensor& input, const Tensor& seed, double p, double minimum) {
-  const bool requires_grad = torch::autograd::compute_requires_grad(input);
-  Tensor result = [&] {
-    at::AutoDispatchBelowADInplaceOrView below;
-    return shift_dropout_with_seed(input, seed, p, minimum);
-  }();
-  if (requires_grad) {
-    auto node = make_node<GraphNode<ShiftDropoutBackward>>();
-    node->set_next_edges(torch::autograd::collect_next_edges(input));
-    torch::autograd::set_history(result, node);
-    node->remember({seed, p});
-  }
-  if (isFwGradDefined(input))
-    result._set_fw_grad(shift_dropout_with_seed(tangent_of(input), seed, p, /*minimum=*/0.0),
-                        /*level=*/0, /*is_inplace_op=*/false);
-  return result;
-}
-
-Tensor& autograd_shift_dropout_(Tensor& input, const Tensor& seed, double p, double minimum) {
-  const auto compute = [&](Tensor& x) {
-    at::AutoDispatchBelowAutograd below;
-    shift_dropout_with_seed_(x, seed, p, minimum);
-  };
-  const auto save = [&](auto& node, const Tensor&) { node.remember({seed, p}); };
-  const auto tangent = [&](const Tensor& of, const Tensor&) {
-    return shift_dropout_with_seed(of, seed, p, /*minimum=*/0.0);
-  };
-  return differentiable_in_place(input, /*keeps_input=*/false,
-                                 &make_node<GraphNode<ShiftDropoutBackward>>, compute, save,
-                                 tangent);
-}
-
-// The in-place forms below Autograd, of either operator.
-template <Tensor& (*kInPlace)(Tensor&, const Tensor&, double, double)>
-Tensor& versioned(Tensor& input, const Tensor& seed, double first, double second) {
-  return count_version(input, [&](Tensor& x) { kInPlace(x, seed, first, second); });
-}
-template <Tensor (*kCompute)(const Tensor&, const Tensor&, double, double)>
-Tensor& functional(Tensor& input, const Tensor& seed, double first, double second) {
-  return functionalized(input, [&](const Tensor& x) {
-    namespace impl = at::functionalization::impl;
-    const Tensor s = impl::isFunctionalTensor(seed) ? impl::from_functional_tensor(seed) : seed;
-    return kCompute(x, s, first, second);
-  });
-}
-
-// --- functorch ----------------------------------------------------------------------------------
 
 // One example after another: each has to get the numbers that it would get alone.
 template <class Compute, class... Tensors>
@@ -312,46 +74,230 @@ Tensor one_by_one(Compute compute, const Tensors&... tensors) {
   return at::functorch::makeBatched(at::stack(results), 0, level);
 }
 
-Tensor batched_rrelu(const Tensor& input, const Tensor& seed, double lower, double upper) {
-  return one_by_one(
-      [&](const Tensor& x, const Tensor& s) { return rrelu_with_seed(x, s, lower, upper); }, input,
-      seed);
-}
-Tensor batched_rrelu_backward(const Tensor& grad_output, const Tensor& saved, const Tensor& seed,
-                              double lower, double upper) {
-  return one_by_one([&](const Tensor& g, const Tensor& x,
-                        const Tensor& s) { return call_rrelu_backward(g, x, s, lower, upper); },
-                    grad_output, saved, seed);
-}
-Tensor batched_shift_dropout(const Tensor& input, const Tensor& seed, double p, double minimum) {
-  return one_by_one(
-      [&](const Tensor& x, const Tensor& s) { return shift_dropout_with_seed(x, s, p, minimum); },
-      input, seed);
+// --- the operators ------------------------------------------------------------------------------
+
+// Both maps are linear in what they are given, once the seed and the gate are fixed: the derivative
+// of a gradient is the same map again.
+
+struct RReLUBackward {
+  static constexpr const char* kSchema =
+      "rrelu_with_seed_backward(Tensor grad_output, Tensor saved, Tensor seed, float lower, "
+      "float upper) -> Tensor";
+  struct Arguments {
+    Tensor grad_output;
+    RandomArguments saved;
+    auto members() { return std::tuple_cat(std::tie(grad_output), saved.members()); }
+  };
+
+  static Tensor kernel(const Arguments& of) {
+    const RReLU activation = checked<RReLU>(of.saved);
+    check_same("rrelu", of.grad_output, of.saved.input);
+    return run(activation, of.grad_output, of.saved);
+  }
+  static Tensor shape(const Arguments& of) {
+    checked<RReLU>(of.saved);
+    check_same("rrelu", of.grad_output, of.saved.input);
+    return at::empty_like(layout_of(of.grad_output, of.saved.input));
+  }
+  static Tensor elsewhere(const Arguments& of) {
+    fail_no_kernel("rrelu", "grad_output", of.grad_output);
+  }
+  static Tensor batched(const Arguments& of) {
+    const auto& [grad_output, saved] = of;
+    return one_by_one(
+        [&](const Tensor& g, const Tensor& x, const Tensor& seed) {
+          return call<RReLUBackward>({g, {x, seed, of.saved.first, of.saved.second}});
+        },
+        grad_output, saved.input, saved.seed);
+  }
+
+  static constexpr std::size_t kInputs = 2;  // but the seed
+  static std::string title() { return "RreluBackwardBackward"; }
+  static variable_list gradients(variable_list grads, const Arguments& of,
+                                 const Needed<2>& needed) {
+    variable_list result(2);
+    if (needed[0]) result[0] = call<RReLUBackward>({grads[0], of.saved});
+    if (needed[1]) result[1] = at::zeros_like(grads[0]);
+    return result;
+  }
+  static Tensor tangent(const Arguments& of, const Tensor& result) {
+    if (!torch::autograd::isFwGradDefined(of.grad_output)) return at::zeros_like(result);
+    RandomArguments saved = of.saved;
+    saved.input = primal_of(saved.input);
+    return call<RReLUBackward>({tangent_of(of.grad_output), saved});
+  }
+};
+
+struct RReLUForward {
+  static constexpr const char* kSchema =
+      "rrelu_with_seed(Tensor input, Tensor seed, float lower, float upper) -> Tensor";
+  using Arguments = RandomArguments;
+
+  static Tensor kernel(const Arguments& of) { return run(checked<RReLU>(of), of.input, of); }
+  static Tensor shape(const Arguments& of) {
+    checked<RReLU>(of);
+    return at::empty_like(of.input);
+  }
+  static Tensor elsewhere(const Arguments& of) { fail_no_kernel("rrelu", "input", of.input); }
+  static Tensor batched(const Arguments& of) {
+    return one_by_one(
+        [&](const Tensor& x, const Tensor& seed) {
+          return call<RReLUForward>({x, seed, of.first, of.second});
+        },
+        of.input, of.seed);
+  }
+
+  // The result, where it tells the slope, may be saved in the place of the input.
+  static bool needs_input(const Arguments& of) {
+    return !RReLU{of.first, of.second}.result_tells_slope();
+  }
+  static Tensor derivative(const Tensor& direction, const Arguments& saved) {
+    return call<RReLUBackward>({direction, saved});
+  }
+
+  static constexpr std::size_t kInputs = 1;
+  static std::string title() { return "RreluBackward"; }
+  static variable_list gradients(variable_list grads, const Arguments& of, const Needed<1>&) {
+    return {derivative(grads[0], of)};
+  }
+  static Tensor tangent(const Arguments& of, const Tensor&) {
+    return derivative(tangent_of(of.input), {primal_of(of.input), of.seed, of.first, of.second});
+  }
+};
+
+struct ShiftDropoutForward {
+  static constexpr const char* kSchema =
+      "shift_dropout_with_seed(Tensor input, Tensor seed, float p, float minimum) -> Tensor";
+  using Arguments = RandomArguments;
+
+  static Tensor kernel(const Arguments& of) { return run(checked<ShiftDropout>(of), of.input, of); }
+  static Tensor shape(const Arguments& of) {
+    checked<ShiftDropout>(of);
+    return at::empty_like(of.input);
+  }
+  static Tensor elsewhere(const Arguments& of) {
+    fail_no_kernel("shift_dropout", "input", of.input);
+  }
+  static Tensor batched(const Arguments& of) {
+    return one_by_one(
+        [&](const Tensor& x, const Tensor& seed) {
+          return call<ShiftDropoutForward>({x, seed, of.first, of.second});
+        },
+        of.input, of.seed);
+  }
+
+  struct Saved {
+    Tensor seed;
+    double p;
+    auto members() { return std::tie(seed, p); }
+  };
+  static Saved save(const Arguments& of, const Tensor&) { return {of.seed, of.first}; }
+  static bool needs_input(const Arguments&) { return false; }
+  static Tensor derivative(const Tensor& direction, const Saved& saved) {
+    return call<ShiftDropoutForward>({direction, saved.seed, saved.p, /*minimum=*/0.0});
+  }
+
+  static constexpr std::size_t kInputs = 1;
+  static std::string title() { return "ShiftDropoutBackward"; }
+  static variable_list gradients(variable_list grads, const Saved& of, const Needed<1>&) {
+    return {derivative(grads[0], of)};
+  }
+  static Tensor tangent(const Arguments& of, const Tensor& result) {
+    return derivative(tangent_of(of.input), save(of, result));
+  }
+};
+
+const Operators<RReLUForward, RReLUBackward, ShiftDropoutForward> registered;
+
+// --- in place -----------------------------------------------------------------------------------
+
+template <class Op>
+Tensor& call_in_place(Tensor& input, const Tensor& seed, double first, double second) {
+  static const auto op = find_operator<decltype(call_in_place<Op>)>(detail::name_of<Op>() + "_");
+  return op.call(input, seed, first, second);
 }
 
-// The seed may be batched where the input is not, which has no place for the results.
-template <Tensor (*kCompute)(const Tensor&, const Tensor&, double, double)>
-Tensor& batched_overwrite(Tensor& input, const Tensor& seed, double first, double second) {
-  TORCH_CHECK(vmap_level(input) >= vmap_level(seed),
-              "vmap: an in-place dropout of a tensor that is not batched would have to write "
-              "several results into it");
-  return input.copy_(kCompute(input, seed, first, second));
-}
+template <class Op>
+struct InPlace {
+  static Tensor& kernel(Tensor& input, const Tensor& seed, double first, double second) {
+    return input.copy_(Op::kernel({input, seed, first, second}));
+  }
+  static Tensor& meta(Tensor& input, const Tensor& seed, double first, double second) {
+    Op::shape({input, seed, first, second});
+    return input;
+  }
+  static Tensor& elsewhere(Tensor& input, const Tensor& seed, double first, double second) {
+    Op::elsewhere({input, seed, first, second});
+    return input;
+  }
 
-void implement(torch::Library& library) {
-  library.impl("rrelu_with_seed_", &overwrite<kernel_rrelu>);
-  library.impl("shift_dropout_with_seed_", &overwrite<kernel_shift_dropout>);
-  library.impl("rrelu_with_seed", &kernel_rrelu);
-  library.impl("rrelu_with_seed_backward", &kernel_rrelu_backward);
-  library.impl("shift_dropout_with_seed", &kernel_shift_dropout);
-}
+  static Tensor& autograd(Tensor& input, const Tensor& seed, double first, double second) {
+    const bool needs_input = Op::needs_input({input, seed, first, second});
+    const auto saved = [&](const Tensor& from) {
+      const RandomArguments of = {from, seed, first, second};
+      if constexpr (requires { &Op::save; })
+        return Op::save(of, input);
+      else
+        return of;
+    };
+    const auto make = [&] {
+      auto node = make_node<GraphNode<detail::RuleOf<Op>>>();
+      node->set_next_edges(torch::autograd::collect_next_edges(input));
+      return node;
+    };
+    const auto compute = [&](Tensor& x) {
+      at::AutoDispatchBelowAutograd below;
+      call_in_place<Op>(x, seed, first, second);
+    };
+    const auto save = [&](auto& node, const Tensor& original) {
+      node.remember(saved(needs_input ? original : input), input);
+    };
+    const auto tangent = [&](const Tensor& of, const Tensor& from) {
+      return Op::derivative(of, saved(from));
+    };
+    return differentiable_in_place(input, needs_input, make, compute, save, tangent);
+  }
+  static Tensor& versioned(Tensor& input, const Tensor& seed, double first, double second) {
+    return count_version(input, [&](Tensor& x) { call_in_place<Op>(x, seed, first, second); });
+  }
+  static Tensor& functional(Tensor& input, const Tensor& seed, double first, double second) {
+    return functionalized(input, [&](const Tensor& x) {
+      namespace impl = at::functionalization::impl;
+      const Tensor s = impl::isFunctionalTensor(seed) ? impl::from_functional_tensor(seed) : seed;
+      return call<Op>({x, s, first, second});
+    });
+  }
+  // The seed may be batched where the input is not, which has no place for the results.
+  static Tensor& batched(Tensor& input, const Tensor& seed, double first, double second) {
+    TORCH_CHECK(vmap_level(input) >= vmap_level(seed),
+                "vmap: an in-place dropout of a tensor that is not batched would have to write "
+                "several results into it");
+    return input.copy_(call<Op>({input, seed, first, second}));
+  }
+
+  static void implement(torch::Library& library) {
+    using c10::DispatchKey;
+    using Entry = Tensor& (*)(Tensor&, const Tensor&, double, double);
+    const std::string name = detail::name_of<Op>() + "_";
+    const std::pair<DispatchKey, Entry> entries[] = {
+        {DispatchKey::CPU, &kernel},
+        {DispatchKey::CUDA, &kernel},
+        {DispatchKey::Meta, &meta},
+        {DispatchKey::CompositeExplicitAutograd, &elsewhere},
+        {DispatchKey::Autograd, &autograd},
+        {DispatchKey::ADInplaceOrView, &versioned},
+        {DispatchKey::Functionalize, &functional},
+        {DispatchKey::FuncTorchBatched, &batched},
+    };
+    for (const auto& [key, entry] : entries)
+      library.impl(name.c_str(), torch::dispatch(key, entry));
+  }
+};
 
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(activations_ext, library) {
   const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag};
-  library.def("rrelu_with_seed(Tensor input, Tensor seed, float lower, float upper) -> Tensor",
-              tags);
   library.def(
       "rrelu_with_seed_(Tensor(a!) input, Tensor seed, float lower, float upper) -> Tensor(a!)",
       tags);
@@ -359,57 +305,21 @@ TORCH_LIBRARY_FRAGMENT(activations_ext, library) {
       "shift_dropout_with_seed_(Tensor(a!) input, Tensor seed, float p, float minimum) -> "
       "Tensor(a!)",
       tags);
-  library.def(
-      "rrelu_with_seed_backward(Tensor grad_output, Tensor saved, Tensor seed, float lower, "
-      "float upper) -> Tensor",
-      tags);
-  library.def(
-      "shift_dropout_with_seed(Tensor input, Tensor seed, float p, float minimum) -> Tensor", tags);
+  InPlace<RReLUForward>::implement(library);
+  InPlace<ShiftDropoutForward>::implement(library);
 }
 
-TORCH_LIBRARY_IMPL(activations_ext, CPU, library) { implement(library); }
-TORCH_LIBRARY_IMPL(activations_ext, CUDA, library) { implement(library); }
-
-TORCH_LIBRARY_IMPL(activations_ext, Meta, library) {
-  library.impl("rrelu_with_seed_", &meta_rrelu_);
-  library.impl("shift_dropout_with_seed_", &meta_shift_dropout_);
-  library.impl("rrelu_with_seed", &meta_rrelu);
-  library.impl("rrelu_with_seed_backward", &meta_rrelu_backward);
-  library.impl("shift_dropout_with_seed", &meta_shift_dropout);
+Tensor rrelu_with_seed(const Tensor& input, const Tensor& seed, double lower, double upper) {
+  return call<RReLUForward>({input, seed, lower, upper});
 }
-
-TORCH_LIBRARY_IMPL(activations_ext, CompositeExplicitAutograd, library) {
-  library.impl("rrelu_with_seed_", &no_in_place<RReLU>);
-  library.impl("shift_dropout_with_seed_", &no_in_place<ShiftDropout>);
-  library.impl("rrelu_with_seed", &no_forward<RReLU>);
-  library.impl("rrelu_with_seed_backward", &no_rrelu_backward);
-  library.impl("shift_dropout_with_seed", &no_forward<ShiftDropout>);
+Tensor& rrelu_with_seed_(Tensor& input, const Tensor& seed, double lower, double upper) {
+  return call_in_place<RReLUForward>(input, seed, lower, upper);
 }
-
-TORCH_LIBRARY_IMPL(activations_ext, Autograd, library) {
-  library.impl("rrelu_with_seed_", &autograd_rrelu_);
-  library.impl("shift_dropout_with_seed_", &autograd_shift_dropout_);
-  library.impl("rrelu_with_seed", &autograd_rrelu);
-  library.impl("rrelu_with_seed_backward", &autograd_rrelu_backward);
-  library.impl("shift_dropout_with_seed", &autograd_shift_dropout);
+Tensor shift_dropout_with_seed(const Tensor& input, const Tensor& seed, double p, double minimum) {
+  return call<ShiftDropoutForward>({input, seed, p, minimum});
 }
-
-TORCH_LIBRARY_IMPL(activations_ext, FuncTorchBatched, library) {
-  library.impl("rrelu_with_seed_", &batched_overwrite<rrelu_with_seed>);
-  library.impl("shift_dropout_with_seed_", &batched_overwrite<shift_dropout_with_seed>);
-  library.impl("rrelu_with_seed", &batched_rrelu);
-  library.impl("rrelu_with_seed_backward", &batched_rrelu_backward);
-  library.impl("shift_dropout_with_seed", &batched_shift_dropout);
-}
-
-TORCH_LIBRARY_IMPL(activations_ext, ADInplaceOrView, library) {
-  library.impl("rrelu_with_seed_", &versioned<rrelu_with_seed_>);
-  library.impl("shift_dropout_with_seed_", &versioned<shift_dropout_with_seed_>);
-}
-
-TORCH_LIBRARY_IMPL(activations_ext, Functionalize, library) {
-  library.impl("rrelu_with_seed_", &functional<rrelu_with_seed>);
-  library.impl("shift_dropout_with_seed_", &functional<shift_dropout_with_seed>);
+Tensor& shift_dropout_with_seed_(Tensor& input, const Tensor& seed, double p, double minimum) {
+  return call_in_place<ShiftDropoutForward>(input, seed, p, minimum);
 }
 
 }  // namespace activations_ext
