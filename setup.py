@@ -133,9 +133,8 @@ def openmp() -> tuple[list[str], list[str]]:
 
 def extensions() -> list[Extension]:
     compile_openmp, link_openmp = openmp()
-    bindings = [*Path("csrc").glob("*.cpp"), *Path("csrc/ops").glob("*.cpp")]
-    bindings += [*Path("csrc/autograd").glob("*.cpp"), *Path("csrc/cpu").glob("*.cpp")]
-    bindings += Path("csrc/aten").glob("*.cpp")
+    folders = [".", "contract", "device", "cpu", "ops", "autograd", "aten"]
+    bindings = [path for folder in folders for path in Path("csrc", folder).glob("*.cpp")]
     if WITH_CUDA:
         bindings += [*Path("csrc/cuda").glob("*.cpp"), *Path("csrc/cuda").glob("*.cu")]
     operators = (CUDAExtension if WITH_CUDA else CppExtension)(

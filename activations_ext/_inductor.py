@@ -154,7 +154,7 @@ def _including(define: Callable[..., str]) -> Callable[..., str]:
 
 
 def _pass_of(suffix: str, of_result: bool) -> str:
-    """The name of the pass (csrc/activation.h) that an operator with this suffix computes."""
+    """The pass (csrc/contract/activation.h) that an operator with this suffix computes."""
     return "k" + (suffix.strip("_").title() or "Forward") + "OfResult" * of_result
 
 

@@ -1,10 +1,12 @@
-"""The table of the activations: one row each, from which tests, benchmarks and docs are made.
+"""The table of the activations: one row each, from which tests, benchmarks and docs are made. The
+list is csrc/contract/registry.h.
 
 What is not a function of a tensor and a few numbers (prelu, rrelu, shift_dropout) has no row.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+import activations_ext._C as _C
 from activations_ext import functional as F
 from activations_ext import nn
 from activations_ext._torchs import torchs
@@ -36,170 +39,29 @@ class Activation:
         return torchs(self.name)
 
 
-ACTIVATIONS: tuple[Activation, ...] = (
-    Activation(
-        name="relu",
-        function=F.relu,
-        module=nn.ReLU,
-        defaults={},
-        inplace=True,
-    ),
-    Activation(
-        name="relu6",
-        function=F.relu6,
-        module=nn.ReLU6,
-        defaults={},
-        inplace=True,
-    ),
-    Activation(
-        name="leaky_relu",
-        function=F.leaky_relu,
-        module=nn.LeakyReLU,
-        defaults={"negative_slope": 0.01},
-        inplace=True,
-    ),
-    Activation(
-        name="elu",
-        function=F.elu,
-        module=nn.ELU,
-        defaults={"alpha": 1.0},
-        inplace=True,
-    ),
-    Activation(
-        name="selu",
-        function=F.selu,
-        module=nn.SELU,
-        defaults={},
-        inplace=True,
-    ),
-    Activation(
-        name="celu",
-        function=F.celu,
-        module=nn.CELU,
-        defaults={"alpha": 1.0},
-        inplace=True,
-    ),
-    Activation(
-        name="serlu",
-        function=F.serlu,
-        module=nn.SERLU,
-        defaults={},
-    ),
-    Activation(
-        name="squared_relu",
-        function=F.squared_relu,
-        module=nn.SquaredReLU,
-        defaults={},
-    ),
-    Activation(
-        name="hardtanh",
-        function=F.hardtanh,
-        module=nn.Hardtanh,
-        defaults={"min_val": -1.0, "max_val": 1.0},
-        inplace=True,
-    ),
-    Activation(
-        name="threshold",
-        function=F.threshold,
-        module=nn.Threshold,
-        defaults={"threshold": 0.1, "value": 20.0},
-        inplace=True,
-    ),
-    Activation(
-        name="sigmoid",
-        function=F.sigmoid,
-        module=nn.Sigmoid,
-        defaults={},
-    ),
-    Activation(
-        name="tanh",
-        function=F.tanh,
-        module=nn.Tanh,
-        defaults={},
-    ),
-    Activation(
-        name="logsigmoid",
-        function=F.logsigmoid,
-        module=nn.LogSigmoid,
-        defaults={},
-    ),
-    Activation(
-        name="hardsigmoid",
-        function=F.hardsigmoid,
-        module=nn.Hardsigmoid,
-        defaults={},
-        inplace=True,
-    ),
-    Activation(
-        name="softsign",
-        function=F.softsign,
-        module=nn.Softsign,
-        defaults={},
-    ),
-    Activation(
-        name="tanhshrink",
-        function=F.tanhshrink,
-        module=nn.Tanhshrink,
-        defaults={},
-    ),
-    Activation(
-        name="softplus",
-        function=F.softplus,
-        module=nn.Softplus,
-        defaults={"beta": 1.0, "threshold": 20.0},
-    ),
-    Activation(
-        name="gelu",
-        function=F.gelu,
-        module=nn.GELU,
-        defaults={},
-    ),
-    Activation(
-        name="gelu_tanh",
-        function=F.gelu_tanh,
-        module=partial(nn.GELU, approximate="tanh"),
-        defaults={},
-    ),
-    Activation(
-        name="silu",
-        function=F.silu,
-        module=nn.SiLU,
-        defaults={},
-        inplace=True,
-    ),
-    Activation(
-        name="mish",
-        function=F.mish,
-        module=nn.Mish,
-        defaults={},
-        inplace=True,
-    ),
-    Activation(
-        name="hardswish",
-        function=F.hardswish,
-        module=nn.Hardswish,
-        defaults={},
-        inplace=True,
-    ),
-    Activation(
-        name="softshrink",
-        function=F.softshrink,
-        module=nn.Softshrink,
-        defaults={"lambd": 0.5},
-    ),
-    Activation(
-        name="hardshrink",
-        function=F.hardshrink,
-        module=nn.Hardshrink,
-        defaults={"lambd": 0.5},
-    ),
-    Activation(
-        name="exp",
-        function=F.exp,
-        module=nn.Exp,
-        defaults={},
-    ),
-)
+_MODULES: dict[str, Callable[..., torch.nn.Module]] = {
+    **{name.lower(): made for name, made in vars(nn).items() if isinstance(made, type)},
+    "gelutanh": partial(nn.GELU, approximate="tanh"),
+}
+_NO_DEFAULTS = {"threshold": {"threshold": 0.1, "value": 20.0}}  # torch's have none
+
+
+def _row(name: str) -> Activation:
+    """What the operator's schema and the function's signature say."""
+    function = getattr(F, name)
+    signature = inspect.signature(function).parameters
+    schema = getattr(torch.ops.activations_ext, name).default._schema
+    parameters = [argument.name for argument in schema.arguments[1:]]
+    return Activation(
+        name=name,
+        function=function,
+        module=_MODULES[name.replace("_", "")],
+        defaults=_NO_DEFAULTS.get(name) or {p: signature[p].default for p in parameters},
+        inplace="inplace" in signature,
+    )
+
+
+ACTIVATIONS: tuple[Activation, ...] = tuple(_row(name) for name in _C.activations())
 
 
 def by_name(name: str) -> Activation:

@@ -19,10 +19,10 @@
 #include "autograd/node.h"
 #include "autograd/plain.h"
 #include "autograd/pointwise.h"
+#include "contract/kind.h"
+#include "cpu/cpu_launchers.h"
 #include "cpu/large_blocks.h"
-#include "cpu/launch.h"
-#include "kind.h"
-#include "layout.h"
+#include "device/layout.h"
 #include "ops/cross_entropy.h"
 #include "ops/mixture_formula.h"
 #include "ops/prelu_ops.h"
@@ -315,16 +315,22 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
       .value("kBackwardOfResult", Pass::kBackwardOfResult)
       .value("kCurvatureOfResult", Pass::kCurvatureOfResult);
   module.def("formula", &formula);
-  module.def("row_statistics_by_formula",
-             [](const at::Tensor& logits, int64_t dim, const MaybeTensor& target,
-                const MaybeTensor& weight, int64_t ignore_index, double softcap) {
-               return statistics_formula({logits, dim, target, weight, ignore_index, softcap});
-             });
+  module.def("row_statistics_by_formula", [](const at::Tensor& logits, int64_t dim,
+                                             const MaybeTensor& target, const MaybeTensor& weight,
+                                             int64_t ignore_index, double softcap, bool expected) {
+    return statistics_formula({logits, dim, target, weight, ignore_index, softcap}, expected);
+  });
   module.def("mixture_nll_by_formula",
              [](const at::Tensor& logits, const at::Tensor& mean, const at::Tensor& scale,
                 const at::Tensor& target, int64_t scale_by, double floor) {
                return mixture_formula({logits, mean, scale, target, scale_by, floor});
              });
+  // The names of the activations, in the order of the list.
+  module.def("activations", [] {
+    std::vector<std::string> names;
+    for (const Kind& kind : kinds()) names.push_back(kind.name);
+    return names;
+  });
   module.def("replaceable", &aten::groups);
   module.def("operators_of", &aten::operators_of);
   module.def("replace", &aten::replace);

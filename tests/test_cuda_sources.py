@@ -230,7 +230,7 @@ def test_views_are_walked_in_the_order_of_the_output(tmp_path: Path) -> None:
     libraries = cpp_extension.library_paths()
     command = [*COMPILER, "-std=c++20", "-O1", f"-I{ROOT}/csrc", f"-isystem{TOOLKIT}/include"]
     command += [f"-isystem{path}" for path in cpp_extension.include_paths()]
-    command += [f"{ROOT}/tests/cuda_walk.cpp", f"{ROOT}/csrc/layout.cpp"]
+    command += [f"{ROOT}/tests/cuda_walk.cpp", f"{ROOT}/csrc/device/layout.cpp"]
     command += [f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"]
     command += [f"-L{path}" for path in libraries] + ["-ltorch_cpu", "-lc10"]
     command += [f"-Wl,-rpath,{path}" for path in libraries]

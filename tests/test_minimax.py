@@ -1,4 +1,4 @@
-"""What csrc/minimax.py prints is what stands in the sources."""
+"""What csrc/math/minimax.py prints is what stands in the sources."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 SOURCES = Path(__file__).parents[1] / "csrc"
-sys.path.insert(0, str(SOURCES))
+sys.path.insert(0, str(SOURCES / "math"))
 import minimax  # noqa: E402
 
 NUMBER = re.compile(r"-?\d+\.?\d*(?:e-?\d+)?")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from activations_ext._call import call_operator, has_kernel, overridable
 from activations_ext._torchs import torchs
+from activations_ext.functional.row_losses import row_statistics
 
 
 @overridable
@@ -120,9 +121,7 @@ def logsumexp(
     rows = (
         x if len(along) == 1 else x.movedim(along, list(range(-len(along), 0))).flatten(-len(along))
     )
-    maximum, log_sum, *_ = torch.ops.activations_ext.row_statistics(
-        rows, along[0] if len(along) == 1 else -1, None, None, -100, 0.0, False, False
-    )
+    maximum, log_sum, *_ = row_statistics(rows, along[0] if len(along) == 1 else -1)
     # An infinite maximum less itself is NaN.
     result: Tensor = torch.where(maximum == math.inf, maximum, maximum + log_sum).to(x.dtype)
     for d in along if keepdim and x.dim() else ():

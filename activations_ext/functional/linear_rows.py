@@ -17,6 +17,7 @@ from activations_ext.functional.row_losses import (
     RowGradients,
     Statistics,
     ordered_sum,
+    row_statistics,
 )
 
 _OPERATORS = torch.ops.activations_ext
@@ -72,17 +73,14 @@ class Linear(NamedTuple):
         return torchs("linear")(self.hidden, self.weight, self.bias).to(self.dtype)
 
     def statistics(self, logits: Tensor) -> Statistics:
-        return Statistics(
-            *_OPERATORS.row_statistics(
-                logits,
-                1,
-                self.classes,
-                self.weights,
-                self.ignore_index,
-                self.softcap,
-                self.expected,
-                False,
-            )
+        return row_statistics(
+            logits,
+            1,
+            target=self.classes,
+            weight=self.weights,
+            ignore_index=self.ignore_index,
+            softcap=self.softcap,
+            expected=self.expected,
         )
 
     def grad_logits(self, logits: Tensor, row: Statistics, grads: RowGradients) -> Tensor:

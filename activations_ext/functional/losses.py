@@ -12,14 +12,14 @@ from torch.compiler import is_dynamo_compiling
 from torch.nn import _reduction
 
 import activations_ext._C as _C
-from activations_ext._call import DTYPES, has_kernel, is_wrapper, overridable
+from activations_ext._call import DTYPES, has_kernel, overridable
 from activations_ext._torchs import torchs
 from activations_ext.functional.row_losses import (
-    Statistics,
     asked_for,
     check_num_items,
     loss_of_rows,
     result_dtype,
+    row_statistics,
     terms_of,
 )
 
@@ -173,22 +173,16 @@ def cross_entropy(
     terms = terms_of(count, input.dtype, target, dim, weight, ignore_index, label_smoothing)
     is_mean = reduction == "mean" and num_items is None
     terms = terms.with_options("cross_entropy", z_loss, token_weight, is_mean)
-    if is_wrapper(input):  # DTensor, for one, has no rule for our operators
-        numbers = _C.row_statistics_by_formula(
-            input, dim, terms.classes, terms.weights, ignore_index, softcap
-        )
-    else:
-        numbers = torch.ops.activations_ext.row_statistics(
-            input,
-            dim,
-            terms.classes,
-            terms.weights,
-            ignore_index,
-            softcap,
-            return_entropy,
-            inplace_backward and not is_dynamo_compiling(),
-        )
-    row = Statistics(*numbers)
+    row = row_statistics(
+        input,
+        dim,
+        target=terms.classes,
+        weight=terms.weights,
+        ignore_index=ignore_index,
+        softcap=softcap,
+        expected=return_entropy,
+        overwrite=inplace_backward and not is_dynamo_compiling(),
+    )
     if check_targets and of_classes and has_kernel(input) and not is_dynamo_compiling():
         _C.check_targets(input.device)
     result = loss_of_rows(terms, row, reduction, num_items, zero_if_empty, result_dtype(input))

@@ -19,7 +19,7 @@ from activations_ext._call import (
 )
 from activations_ext.functional.row_losses import ordered_sum
 
-# In the order of ScaleBy in csrc/mixture_job.h.
+# In the order of ScaleBy in csrc/device/mixture_job.h.
 SCALES = ("exp", "softplus", "elu", "identity")
 
 

@@ -10,10 +10,12 @@ from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 
 import activations_ext._C as _C
+from activations_ext._call import is_wrapper
 
 
 class Statistics(NamedTuple):
-    """Of each row of logits, the last four relative to its maximum; csrc/losses/row_statistics.h"""
+    """Of each row of logits, the last four relative to its maximum; csrc/losses/row_statistics.h.
+    What was not asked for has no elements."""
 
     maximum: Tensor
     log_sum: Tensor
@@ -28,6 +30,40 @@ class Statistics(NamedTuple):
     @property
     def entropy(self) -> Tensor:
         return self.log_sum - self.expected_logit
+
+
+def row_statistics(
+    logits: Tensor,
+    dim: int,
+    *,
+    target: Tensor | None = None,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    softcap: float = 0.0,
+    expected: bool = False,
+    overwrite: bool = False,
+) -> Statistics:
+    """Of the rows of ``logits`` along ``dim``, in one look at them.
+
+    Args:
+        target: a class for each row: its logit is wanted.
+        weight: a number for each class or each logit: the weighted sum is wanted.
+        ignore_index: the target of rows that have none.
+        softcap: of the logits; 0 for none.
+        expected: the expected logit is wanted.
+        overwrite: backward may write the gradient over the logits.
+    """
+    if is_wrapper(logits):  # DTensor, for one, has no rule for our operators
+        return Statistics(
+            *_C.row_statistics_by_formula(
+                logits, dim, target, weight, ignore_index, softcap, expected
+            )
+        )
+    return Statistics(
+        *torch.ops.activations_ext.row_statistics(
+            logits, dim, target, weight, ignore_index, softcap, expected, overwrite
+        )
+    )
 
 
 class RowGradients(NamedTuple):

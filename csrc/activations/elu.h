@@ -1,18 +1,18 @@
 #pragma once
 
-#include "../activation.h"
-#include "../math.h"
+#include "../contract/activation.h"
+#include "../math/math.h"
 
 namespace activations_ext {
 
 // scale·x for x ≥ 0, scale·alpha·(e^(x/width) − 1) otherwise: ELU, SELU and CELU are its members.
-// With alpha ≥ 0 the result, too, tells the slope: e^(x/width)·alpha·scale = y + alpha·scale.
 template <bool kStretched>  // width may differ from 1
 struct ExponentialLinear {
   static constexpr Shape kShape = Shape::kSmooth;
   double alpha, scale = 1.0, width = 1.0;
 
-  constexpr bool result_tells_slope() const { return alpha >= 0 && alpha < infinity<double>(); }
+  // Then the result, too, tells the slope: e^(x/width)·alpha·scale = y + alpha·scale.
+  constexpr bool is_one_to_one() const { return alpha >= 0 && alpha < infinity<double>(); }
 
   template <class T>
   constexpr T value(T x) const {
@@ -65,6 +65,7 @@ struct ELU : ExponentialLinear<false> {
   static constexpr const char* kName = "elu";
   static constexpr std::array kParameters = {Parameter{"alpha"}};
   constexpr explicit ELU(double alpha) : ExponentialLinear<false>{alpha} {}
+  constexpr bool result_tells_slope() const { return is_one_to_one(); }
 };
 
 // Klambauer et al., arXiv:1706.02515: the fixed point of mean 0 and variance 1.
@@ -72,6 +73,7 @@ struct SELU : ExponentialLinear<false> {
   static constexpr const char* kName = "selu";
   static constexpr std::array<Parameter, 0> kParameters = {};
   constexpr SELU() : ExponentialLinear<false>{1.67326324235437728482, 1.05070098735548049342} {}
+  constexpr bool result_tells_slope() const { return true; }
 };
 
 // Barron, arXiv:1704.07483: continuously differentiable for every alpha.
@@ -79,6 +81,7 @@ struct CELU : ExponentialLinear<true> {
   static constexpr const char* kName = "celu";
   static constexpr std::array kParameters = {Parameter{"alpha"}};
   constexpr explicit CELU(double alpha) : ExponentialLinear<true>{alpha, 1.0, alpha} {}
+  constexpr bool result_tells_slope() const { return is_one_to_one(); }
 };
 
 }  // namespace activations_ext

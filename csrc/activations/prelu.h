@@ -1,6 +1,6 @@
 #pragma once
 
-#include "../math.h"
+#include "../math/math.h"
 
 namespace activations_ext {
 

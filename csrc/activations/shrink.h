@@ -1,7 +1,7 @@
 #pragma once
 
-#include "../activation.h"
-#include "../math.h"
+#include "../contract/activation.h"
+#include "../math/math.h"
 
 namespace activations_ext {
 

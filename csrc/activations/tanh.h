@@ -1,7 +1,7 @@
 #pragma once
 
-#include "../activation.h"
-#include "../sigmoidal.h"
+#include "../contract/activation.h"
+#include "../math/sigmoidal.h"
 
 namespace activations_ext {
 

@@ -14,8 +14,8 @@
 
 #include "../activations/elu.h"
 #include "../checks.h"
-#include "../kind.h"
-#include "../launch.h"
+#include "../contract/kind.h"
+#include "../device/launchers.h"
 
 namespace activations_ext::aten {
 

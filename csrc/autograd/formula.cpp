@@ -4,10 +4,10 @@
 
 #include <algorithm>
 
-#include "../activations.h"
 #include "../checks.h"
-#include "../evaluate.h"
-#include "../parameters.h"
+#include "../contract/activations.h"
+#include "../contract/evaluate.h"
+#include "../contract/parameters.h"
 #include "symbolic.h"
 
 namespace activations_ext {

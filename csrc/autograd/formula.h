@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "../kind.h"
+#include "../contract/kind.h"
 
 namespace activations_ext {
 

@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-#include "../layout.h"
+#include "../device/layout.h"
 #include "members.h"
 #include "plain.h"
 #include "torch_version.h"

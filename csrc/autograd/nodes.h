@@ -1,7 +1,7 @@
 // The nodes of the graph for a pointwise activation.
 #pragma once
 
-#include "../kind.h"
+#include "../contract/kind.h"
 #include "node.h"
 
 namespace activations_ext {

@@ -6,7 +6,7 @@
 #include <c10/core/impl/LocalDispatchKeySet.h>
 
 #include "../checks.h"
-#include "../launch.h"
+#include "../device/launchers.h"
 #include "torch_version.h"
 
 namespace activations_ext {

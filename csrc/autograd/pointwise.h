@@ -4,7 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "../kind.h"
+#include "../contract/kind.h"
 
 namespace activations_ext {
 

@@ -28,7 +28,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "../numbers.h"
+#include "../math/numbers.h"
 
 namespace activations_ext {
 

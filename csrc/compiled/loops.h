@@ -17,9 +17,9 @@
 // The activations after the vectors: scalars have no argument-dependent lookup. Without
 // cpu/shortcuts.h, whose polynomials cover an interval around 0: in a chain most registers hold a
 // number outside it, and would be computed both ways.
-#include "../activations.h"
+#include "../contract/activations.h"
+#include "../contract/evaluate.h"
 #include "../cpu/mills.h"
-#include "../evaluate.h"
 #include "lanes.h"
 
 // Where the kernels' way is slow without its shortcut.

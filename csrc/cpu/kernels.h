@@ -4,10 +4,10 @@
 
 #include <cstdint>
 
-#include "../activation.h"
-#include "../mixture_job.h"
-#include "../registry.h"
-#include "../row_job.h"
+#include "../contract/activation.h"
+#include "../contract/registry.h"
+#include "../device/mixture_job.h"
+#include "../device/row_job.h"
 
 namespace activations_ext::cpu {
 

@@ -5,7 +5,7 @@
 #include <array>
 #include <vector>
 
-#include "launch.h"
+#include "cpu_launchers.h"
 
 namespace activations_ext::cpu {
 namespace {

@@ -9,7 +9,7 @@
 
 #include <array>
 
-#include "launch.h"
+#include "cpu_launchers.h"
 
 namespace activations_ext::cpu {
 namespace {

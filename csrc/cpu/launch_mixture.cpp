@@ -2,9 +2,9 @@
 
 #include <ATen/Parallel.h>
 
-#include "../as_mixtures.h"
 #include "../checks.h"
-#include "launch.h"
+#include "../device/as_mixtures.h"
+#include "cpu_launchers.h"
 
 namespace activations_ext::cpu {
 namespace {

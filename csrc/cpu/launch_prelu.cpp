@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "launch.h"
+#include "cpu_launchers.h"
 
 namespace activations_ext::cpu {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "launch.h"
+#include "cpu_launchers.h"
 #include "philox.h"
 
 namespace activations_ext::cpu {

@@ -5,9 +5,9 @@
 
 #include <algorithm>
 
-#include "../as_rows.h"
 #include "../checks.h"
-#include "launch.h"
+#include "../device/as_rows.h"
+#include "cpu_launchers.h"
 
 namespace activations_ext::cpu {
 namespace {

@@ -1,7 +1,7 @@
 // Chunks of random numbers (../philox.h) in vectors.
 #pragma once
 
-#include "../philox.h"
+#include "../math/philox.h"
 #include "vec.h"
 
 namespace activations_ext::cpu {

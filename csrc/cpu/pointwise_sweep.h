@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include "../activations.h"
-#include "../evaluate.h"
+#include "../contract/activations.h"
+#include "../contract/evaluate.h"
 #include "kernels.h"
 #include "shortcuts.h"
 #include "storage.h"

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "../losses/softmax.h"
-#include "sum_rows.h"
+#include "reduce_rows.h"
 
 namespace activations_ext::cpu {
 

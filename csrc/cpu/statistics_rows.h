@@ -2,7 +2,7 @@
 #pragma once
 
 #include "../losses/row_statistics.h"
-#include "sum_rows.h"
+#include "reduce_rows.h"
 
 namespace activations_ext::cpu {
 

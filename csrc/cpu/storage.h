@@ -2,7 +2,7 @@
 // compute. The 16-bit formats compute in float and are rounded once, to nearest even.
 #pragma once
 
-#include "../activation.h"
+#include "../contract/activation.h"
 #include "vec.h"
 
 namespace activations_ext::cpu {

@@ -11,7 +11,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "../numbers.h"
+#include "../math/numbers.h"
 
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>

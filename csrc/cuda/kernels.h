@@ -6,11 +6,11 @@
 
 #include <cstdint>
 
-#include "../activation.h"
-#include "../channel_shape.h"
-#include "../mixture_job.h"
-#include "../registry.h"
-#include "../row_job.h"
+#include "../contract/activation.h"
+#include "../contract/registry.h"
+#include "../device/channel_shape.h"
+#include "../device/mixture_job.h"
+#include "../device/row_job.h"
 #include "walk.h"
 
 namespace activations_ext::cuda {

@@ -1,7 +1,7 @@
 #include <c10/cuda/CUDAException.h>
 
-#include "../as_mixtures.h"
-#include "launch.h"
+#include "../device/as_mixtures.h"
+#include "cuda_launchers.h"
 
 namespace activations_ext::cuda {
 

@@ -8,8 +8,8 @@
 
 #include <atomic>
 
-#include "../as_rows.h"
-#include "launch.h"
+#include "../device/as_rows.h"
+#include "cuda_launchers.h"
 
 namespace activations_ext::cuda {
 namespace {

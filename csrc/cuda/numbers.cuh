@@ -3,7 +3,7 @@
 // instead of the polynomials that suit a CPU.
 #pragma once
 
-#include "../math.h"
+#include "../math/math.h"
 
 namespace activations_ext::cuda {
 

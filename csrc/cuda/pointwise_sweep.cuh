@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include "../activations.h"
-#include "../evaluate.h"
+#include "../contract/activations.h"
+#include "../contract/evaluate.h"
 #include "packs.cuh"
 #include "shortcuts.cuh"
 #include "walk.h"

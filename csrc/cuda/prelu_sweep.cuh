@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "../activations/prelu.h"
-#include "../channel_shape.h"
+#include "../device/channel_shape.h"
 #include "launch_kernel.cuh"
 #include "packs.cuh"
 #include "walk.h"

@@ -2,8 +2,8 @@
 // that the CPU draws of the same seed.
 #pragma once
 
-#include "../activations.h"
-#include "../philox.h"
+#include "../contract/activations.h"
+#include "../math/philox.h"
 #include "packs.cuh"
 
 namespace activations_ext::cuda {

@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
+#include "../device/row_job.h"
 #include "../losses/row_sums.h"
-#include "../row_job.h"
 #include "launch_kernel.cuh"
 #include "packs.cuh"
 

@@ -8,7 +8,7 @@
 #include <optional>
 #include <vector>
 
-#include "../layout.h"
+#include "../device/layout.h"
 #include "walk.h"
 
 namespace activations_ext::cuda {

@@ -3,7 +3,7 @@
 // neither of them loses its digits, where (1−t)·x + … does at confident logits.
 #pragma once
 
-#include "../math.h"
+#include "../math/math.h"
 
 namespace activations_ext {
 

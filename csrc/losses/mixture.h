@@ -9,7 +9,7 @@
 #pragma once
 
 #include "../activations/softplus.h"
-#include "../mixture_job.h"
+#include "../device/mixture_job.h"
 
 namespace activations_ext {
 

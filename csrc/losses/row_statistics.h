@@ -11,7 +11,7 @@
 #pragma once
 
 #include "../activations/tanh.h"
-#include "../math.h"
+#include "../math/math.h"
 #include "row_sums.h"
 
 namespace activations_ext {

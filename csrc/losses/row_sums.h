@@ -2,7 +2,7 @@
 // the largest logit so far (Milakov and Gimelshein, arXiv:1805.02867).
 #pragma once
 
-#include "../math.h"
+#include "../math/math.h"
 
 namespace activations_ext {
 

@@ -10,7 +10,7 @@
 #include <ATen/ops/softplus.h>
 
 #include "../checks.h"
-#include "../launch.h"
+#include "../device/launchers.h"
 #include "operator.h"
 
 namespace activations_ext {

@@ -8,8 +8,8 @@
 
 #include "../autograd/node.h"
 #include "../autograd/plain.h"
-#include "../launch.h"
-#include "../layout.h"
+#include "../device/launchers.h"
+#include "../device/layout.h"
 #include "statistics_ops.h"
 
 namespace activations_ext {

@@ -6,7 +6,7 @@
 #include <ATen/ops/sum.h>
 
 #include "../checks.h"
-#include "../launch.h"
+#include "../device/launchers.h"
 #include "mixture_formula.h"
 #include "operator.h"
 

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "../checks.h"
-#include "../launch.h"
-#include "../layout.h"
+#include "../device/launchers.h"
+#include "../device/layout.h"
 #include "find_operator.h"
 
 namespace activations_ext {

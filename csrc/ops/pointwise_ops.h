@@ -8,7 +8,7 @@
 #include <string>
 #include <utility>
 
-#include "../kind.h"
+#include "../contract/kind.h"
 
 namespace activations_ext {
 

@@ -7,7 +7,7 @@
 #include "../autograd/reuse.h"
 #include "../autograd/symbolic.h"
 #include "../checks.h"
-#include "../launch.h"
+#include "../device/launchers.h"
 #include "operator.h"
 
 namespace activations_ext {

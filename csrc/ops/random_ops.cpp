@@ -15,10 +15,10 @@
 #include "../autograd/batching.h"
 #include "../autograd/in_place.h"
 #include "../checks.h"
-#include "../launch.h"
-#include "../layout.h"
-#include "../parameters.h"
-#include "../registry.h"
+#include "../contract/parameters.h"
+#include "../contract/registry.h"
+#include "../device/launchers.h"
+#include "../device/layout.h"
 #include "operator.h"
 
 namespace activations_ext {

@@ -11,8 +11,8 @@
 
 #include "../autograd/batching.h"
 #include "../checks.h"
-#include "../launch.h"
-#include "../layout.h"
+#include "../device/launchers.h"
+#include "../device/layout.h"
 #include "operator.h"
 
 namespace activations_ext {

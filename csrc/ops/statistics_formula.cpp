@@ -41,7 +41,7 @@ Tensor spread(const Tensor& weight, const Tensor& logits, int64_t dim) {
 
 }  // namespace
 
-Statistics statistics_formula(const RowArguments& of) {
+Statistics statistics_formula(const RowArguments& of, bool expected) {
   const auto& [logits, given_dim, target, weight, ignore_index, softcap] = of;
   check_softcap(softcap, logits.scalar_type());
   const int64_t dim = at::maybe_wrap_dim(given_dim, logits.dim());
@@ -49,16 +49,21 @@ Statistics statistics_formula(const RowArguments& of) {
   const Tensor largest = f.detach().amax(dim, /*keepdim=*/true);
   const Tensor m = at::where(largest == -INFINITY, at::zeros_like(largest), largest);
   const Tensor d = f - m, e = d.exp(), sum = e.sum(dim);
-  const Tensor zero = at::zeros_like(sum);
-  Tensor target_logit = zero, weighted_sum = zero;
+  const auto missing = [&] { return sum.new_empty({0}); };
+  Tensor target_logit, weighted_sum, expected_logit;
   if (target.has_value()) {
     const Tensor none = *target == ignore_index;
     const Tensor index = at::where(none, at::zeros_like(*target), *target).unsqueeze(dim);
-    target_logit = at::where(none, zero, d.gather(dim, index).squeeze(dim));
+    const Tensor picked = d.gather(dim, index).squeeze(dim);
+    target_logit = at::where(none, at::zeros_like(picked), picked);
   }
   if (weight.has_value()) weighted_sum = (d * spread(*weight, logits, dim)).sum(dim);
-  const Tensor finite = at::where(e == 0, at::zeros_like(d), d);
-  return {m.squeeze(dim), sum.log(), target_logit, weighted_sum, (e * finite).sum(dim) / sum};
+  if (expected) {
+    const Tensor finite = at::where(e == 0, at::zeros_like(d), d);
+    expected_logit = (e * finite).sum(dim) / sum;
+  }
+  return {m.squeeze(dim), sum.log(), target.has_value() ? target_logit : missing(),
+          weight.has_value() ? weighted_sum : missing(), expected ? expected_logit : missing()};
 }
 
 Tensor statistics_gradient_formula(const RowGradientArguments& of) {

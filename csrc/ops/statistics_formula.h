@@ -32,7 +32,8 @@ struct RowGradientArguments {
   }
 };
 
-Statistics statistics_formula(const RowArguments& of);
+// What was not asked for is a tensor without elements.
+Statistics statistics_formula(const RowArguments& of, bool expected);
 at::Tensor statistics_gradient_formula(const RowGradientArguments& of);
 // Of the weights, in their shape; `grad` is that of the weighted sum.
 at::Tensor weight_gradient_formula(const at::Tensor& grad, const RowArguments& of,

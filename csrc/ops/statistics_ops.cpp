@@ -10,7 +10,7 @@
 
 #include "../autograd/plain.h"
 #include "../checks.h"
-#include "../launch.h"
+#include "../device/launchers.h"
 #include "operator.h"
 
 namespace activations_ext {
@@ -109,7 +109,8 @@ struct RowStatisticsBackward {
   static Tensor formula(const Arguments& of) { return statistics_gradient_formula(of); }
 };
 
-// With `overwrite`, backward may write the gradient over the logits.
+// What nobody has asked for, by a target, weights or `expected`, is a tensor without elements. With
+// `overwrite`, backward may write the gradient over the logits.
 struct RowStatistics {
   static constexpr const char* kSchema =
       "row_statistics(Tensor logits, int dim, Tensor? target, Tensor? weight, int ignore_index, "
@@ -127,26 +128,31 @@ struct RowStatistics {
       return formula(of);  // a card that nothing was compiled for
     const int64_t dim = checked_dim(of);
     const auto row = launch_on(logits).row_statistics(rows_of(of.rows, dim), of.expected);
-    const auto or_zero = [&](const Tensor& numbers) {
-      return numbers.defined() ? numbers : at::zeros_like(row.maximum);
+    const auto or_empty = [&](const Tensor& numbers) {
+      return numbers.defined() ? numbers : at::empty({0}, row.maximum.options());
     };
-    return {row.maximum, row.log_sum, or_zero(row.target_logit), or_zero(row.weighted_sum),
-            or_zero(row.expected_logit)};
+    return {row.maximum, row.log_sum, or_empty(row.target_logit), or_empty(row.weighted_sum),
+            or_empty(row.expected_logit)};
   }
   static Statistics shape(const Arguments& of) {
     const Tensor& logits = of.rows.logits;
     const c10::SymDimVector rows = shape_of_rows(logits, checked_dim(of));
-    const auto numbers = [&] {
-      return at::empty_symint(rows, logits.options().dtype(at::toOpMathType(logits.scalar_type())));
+    const auto numbers = [&](bool wanted) {
+      return at::empty_symint(wanted ? rows : c10::SymDimVector{0},
+                              logits.options().dtype(at::toOpMathType(logits.scalar_type())));
     };
-    return {numbers(), numbers(), numbers(), numbers(), numbers()};
+    return {numbers(true), numbers(true), numbers(of.rows.target.has_value()),
+            numbers(of.rows.weight.has_value()), numbers(of.expected)};
   }
-  static Statistics formula(const Arguments& of) { return statistics_formula(of.rows); }
+  static Statistics formula(const Arguments& of) {
+    return statistics_formula(of.rows, of.expected);
+  }
 
   // What backward needs.
   struct Saved {
     RowArguments rows;
-    Tensor maximum, log_sum, expected_logit;
+    Tensor maximum, log_sum;
+    MaybeTensor expected_logit;
     bool overwrite;
     auto members() {
       return std::tuple_cat(rows.members(), std::tie(maximum, log_sum, expected_logit, overwrite));
@@ -154,7 +160,8 @@ struct RowStatistics {
   };
   static Saved save(const Arguments& of, const Statistics& row) {
     if (of.overwrite) check_may_be_overwritten(of.rows);
-    return {of.rows, std::get<0>(row), std::get<1>(row), std::get<4>(row), of.overwrite};
+    return {of.rows, std::get<0>(row), std::get<1>(row),
+            of.expected ? MaybeTensor(std::get<4>(row)) : std::nullopt, of.overwrite};
   }
   // The maximum is a constant.
   static variable_list differentiable(const Statistics& row) {
@@ -167,9 +174,18 @@ struct RowStatistics {
     if (needed[2] && grads[2].defined())
       result[2] = weight_gradient_formula(grads[2], rows, of.maximum);
     if (!needed[0]) return result;
+    const auto if_wanted = [](const Tensor& grad, bool wanted) {
+      return wanted ? or_none(grad) : std::nullopt;  // else of a tensor without elements
+    };
     RowGradientArguments all = {
-        or_none(grads[0]), or_none(grads[1]), or_none(grads[2]), or_none(grads[3]), rows,
-        of.maximum,        of.log_sum,        of.expected_logit};
+        .grad_log_sum = or_none(grads[0]),
+        .grad_target_logit = if_wanted(grads[1], rows.target.has_value()),
+        .grad_weighted_sum = if_wanted(grads[2], rows.weight.has_value()),
+        .grad_expected_logit = if_wanted(grads[3], of.expected_logit.has_value()),
+        .rows = rows,
+        .maximum = of.maximum,
+        .log_sum = of.log_sum,
+        .expected_logit = of.expected_logit};
     // A gradient that will be differentiated reads the logits once more.
     if (of.overwrite && is_plain(rows.logits) && nothing_intercepts() &&
         !at::GradMode::is_enabled()) {

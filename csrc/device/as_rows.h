@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "launch.h"
+#include "launchers.h"
 #include "layout.h"
 #include "row_job.h"
 

@@ -2,8 +2,8 @@
 // it.
 #pragma once
 
+#include "../math/numbers.h"
 #include "activation.h"
-#include "numbers.h"
 
 namespace activations_ext {
 

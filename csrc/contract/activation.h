@@ -60,14 +60,6 @@ enum class Pass {
 constexpr int kPasses = 5;
 
 template <class A>
-concept Activation = std::is_trivially_copyable_v<A> && requires(const A f, double x) {
-  { A::kName } -> std::convertible_to<const char*>;
-  { A::kShape } -> std::convertible_to<Shape>;
-  { A::kParameters.size() } -> std::convertible_to<std::size_t>;
-  { f.value(x) } -> std::same_as<double>;
-};
-
-template <class A>
 constexpr std::size_t kArity = A::kParameters.size();
 
 // An activation's parameters in its order.
@@ -84,6 +76,23 @@ template <class A>
 constexpr bool kFromInput = requires(const A f, double x) { f.slope(x); };
 template <class A>
 constexpr bool kFromResult = requires(const A f, double x) { f.slope_of_result(x); };
+
+// Every formula of the contract that its shape calls for: a misspelt one ends here.
+template <class A>
+concept Activation =
+    std::is_trivially_copyable_v<A> &&
+    requires(const A f, double x) {
+      { A::kName } -> std::convertible_to<const char*>;
+      { A::kShape } -> std::convertible_to<Shape>;
+      { A::kParameters.size() } -> std::convertible_to<std::size_t>;
+      { f.value(x) } -> std::same_as<double>;
+    } && (kFromInput<A> || kFromResult<A>) &&
+    (!kFromInput<A> || !kCurved<A> || requires(const A f, double x) { f.curvature(x); }) &&
+    (!kFromResult<A> || !kCurved<A> || requires(const A f, double x) {
+      f.curvature_of_result(x);
+    }) && (!kFromInput<A> || !kFromResult<A> || requires(const A f) {
+      { f.result_tells_slope() } -> std::same_as<bool>;
+    });
 
 // visit.template operator()<kPass>() for each pass that the activation has.
 template <class A, class Visit>

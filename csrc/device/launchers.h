@@ -7,18 +7,10 @@
 
 #include <utility>
 
-#include "activation.h"
+#include "../contract/pointwise.h"
 #include "mixture_job.h"
 
 namespace activations_ext {
-
-// An activation and its pass, without their types; see kind.h.
-struct Pointwise {
-  const void* activation;
-  int index;  // in Activations
-  Pass pass;
-  bool cheap;  // bound by memory even within the cache: needs more elements to share with threads
-};
 
 // The rows of `logits` along `dim`. `target` (int64) has a class for each row, `weight` a number
 // for each class or each logit; either may be undefined.

@@ -3,7 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "launch.h"
+#include "launchers.h"
 #include "mixture_job.h"
 
 namespace activations_ext {

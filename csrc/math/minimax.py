@@ -1,5 +1,7 @@
-"""Prints the coefficients that stand in csrc/: `python csrc/minimax.py [name …]`, of the names at
-the end of this file, or of all of them (eight minutes). Needs mpmath, which torch installs.
+"""Prints the coefficients that stand in csrc/.
+
+`python csrc/math/minimax.py [name …]`, of the names at the end of this file, or of all of them
+(eight minutes). Needs mpmath, which torch installs.
 
 Each is the minimax polynomial (Remez exchange) of a smooth function, with the error weighted so
 that it is relative to the value finally computed. The largest weighted error is printed beside it;

@@ -3,7 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "activation.h"
+#include "../contract/activation.h"
 #include "channel_shape.h"
 
 namespace activations_ext {

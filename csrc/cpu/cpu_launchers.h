@@ -1,8 +1,8 @@
 // The CPU's launchers, and what they share.
 #pragma once
 
-#include "../launch.h"
-#include "../layout.h"
+#include "../device/launchers.h"
+#include "../device/layout.h"
 #include "kernels.h"
 
 namespace activations_ext::cpu {

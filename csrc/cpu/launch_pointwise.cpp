@@ -1,5 +1,3 @@
-#include "launch.h"
-
 #include <ATen/EmptyTensor.h>
 #include <ATen/Parallel.h>
 #include <ATen/TensorIterator.h>
@@ -8,6 +6,7 @@
 
 #include <cstring>
 
+#include "cpu_launchers.h"
 #include "large_blocks.h"
 
 namespace activations_ext::cpu {

@@ -1,4 +1,4 @@
-#include "launch.h"
+#include "launchers.h"
 
 #include <ATen/core/LegacyTypeDispatch.h>
 

@@ -9,8 +9,7 @@
 #include <cstddef>
 #include <span>
 
-#include "activation.h"
-#include "launch.h"
+#include "pointwise.h"
 #include "registry.h"
 
 namespace activations_ext {

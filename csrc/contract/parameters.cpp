@@ -5,11 +5,11 @@
 #include <cmath>
 #include <limits>
 
-#include "activations/elu.h"
-#include "activations/hardtanh.h"
-#include "activations/rrelu.h"
-#include "activations/shift_dropout.h"
-#include "activations/shrink.h"
+#include "../activations/elu.h"
+#include "../activations/hardtanh.h"
+#include "../activations/rrelu.h"
+#include "../activations/shift_dropout.h"
+#include "../activations/shrink.h"
 
 namespace activations_ext {
 

@@ -1,5 +1,3 @@
-#include "launch.h"
-
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -8,6 +6,7 @@
 #include <array>
 #include <atomic>
 
+#include "cuda_launchers.h"
 #include "walk_of.h"
 
 namespace activations_ext::cuda {

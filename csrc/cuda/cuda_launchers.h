@@ -4,8 +4,8 @@
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 
-#include "../launch.h"
-#include "../layout.h"
+#include "../device/launchers.h"
+#include "../device/layout.h"
 #include "kernels.h"
 
 namespace activations_ext::cuda {

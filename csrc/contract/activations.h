@@ -1,0 +1,23 @@
+// The mathematics of all activations of the list.
+#pragma once
+
+#include "../activations/elu.h"
+#include "../activations/exp.h"
+#include "../activations/gelu.h"
+#include "../activations/hardsigmoid.h"
+#include "../activations/hardtanh.h"
+#include "../activations/leaky_relu.h"
+#include "../activations/mish.h"
+#include "../activations/relu.h"
+#include "../activations/rrelu.h"
+#include "../activations/serlu.h"
+#include "../activations/shift_dropout.h"
+#include "../activations/shrink.h"
+#include "../activations/sigmoid.h"
+#include "../activations/silu.h"
+#include "../activations/softplus.h"
+#include "../activations/softsign.h"
+#include "../activations/squared_relu.h"
+#include "../activations/tanh.h"
+#include "../activations/threshold.h"
+#include "registry.h"
