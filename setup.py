@@ -133,7 +133,7 @@ def openmp() -> tuple[list[str], list[str]]:
 
 def extensions() -> list[Extension]:
     compile_openmp, link_openmp = openmp()
-    folders = [".", "contract", "device", "cpu", "ops", "autograd", "aten"]
+    folders = [".", "kinds", "device", "cpu", "ops", "autograd", "aten"]
     bindings = [path for folder in folders for path in Path("csrc", folder).glob("*.cpp")]
     if WITH_CUDA:
         bindings += [*Path("csrc/cuda").glob("*.cpp"), *Path("csrc/cuda").glob("*.cu")]

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 from activations_ext.export import script_as_torchs
 from activations_ext.functional.binary import binary_cross_entropy_with_logits
-from activations_ext.functional.distributions import log_softmax, logsumexp, softmax, softmin
 from activations_ext.functional.dropouts import SERLU_MINIMUM, shift_dropout
 from activations_ext.functional.linear_losses import linear_cross_entropy
 from activations_ext.functional.losses import cross_entropy, nll_loss
@@ -69,6 +68,7 @@ from activations_ext.functional.smooth import (  # type: ignore[assignment]
     softplus,
     softshrink,
 )
+from activations_ext.functional.softmaxes import log_softmax, logsumexp, softmax, softmin
 
 __all__ = [
     "SERLU_MINIMUM",

@@ -40,21 +40,12 @@ def _backward(grads: list[Tensor | None], *arguments: Any) -> tuple[Tensor, ...]
     return tuple(of.hidden.new_empty(0) if gradient is None else gradient for gradient in made)
 
 
-def _fake(
-    hidden: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    classes: Tensor | None,
-    weights: Tensor | None,
-    ignore_index: int,
-    softcap: float,
-    expected: bool,
-    budget: int,
-) -> tuple[Tensor, ...]:
-    dtype = torch.float64 if hidden.dtype == torch.float64 else torch.float32
-    asked_for = (True, True, classes is not None, weights is not None, expected)
-    rows = hidden.shape[0]
-    return tuple(hidden.new_empty(rows if wanted else 0, dtype=dtype) for wanted in asked_for)
+def _fake(*arguments: Any) -> tuple[Tensor, ...]:
+    of = Linear(*arguments)
+    dtype = torch.float64 if of.hidden.dtype == torch.float64 else torch.float32
+    asked_for = (True, True, of.classes is not None, of.weights is not None, of.expected)
+    rows = of.hidden.shape[0]
+    return tuple(of.hidden.new_empty(rows if wanted else 0, dtype=dtype) for wanted in asked_for)
 
 
 def _fake_backward(grads: list[Tensor | None], *arguments: Any) -> tuple[Tensor, ...]:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 from activations_ext import functional  # type: ignore[no-redef]
 from activations_ext.nn import modules_of_torch
-from activations_ext.nn.distributions import LogSoftmax, Softmax, Softmax2d, Softmin
 from activations_ext.nn.dropouts import ShiftDropout
 from activations_ext.nn.losses import (
     BCEWithLogitsLoss,
@@ -59,6 +58,7 @@ from activations_ext.nn.smooth import (
     Softplus,
     Softshrink,
 )
+from activations_ext.nn.softmaxes import LogSoftmax, Softmax, Softmax2d, Softmin
 
 __all__ = [
     "CELU",

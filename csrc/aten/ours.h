@@ -13,9 +13,9 @@
 #include <string_view>
 
 #include "../activations/elu.h"
-#include "../checks.h"
-#include "../contract/kind.h"
+#include "../device/checks.h"
 #include "../device/launchers.h"
+#include "../kinds/kind.h"
 
 namespace activations_ext::aten {
 

@@ -4,10 +4,10 @@
 
 #include <algorithm>
 
-#include "../checks.h"
-#include "../contract/activations.h"
+#include "../activations/all.h"
 #include "../contract/evaluate.h"
-#include "../contract/parameters.h"
+#include "../device/checks.h"
+#include "../kinds/parameters.h"
 #include "symbolic.h"
 
 namespace activations_ext {

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "../contract/kind.h"
+#include "../kinds/kind.h"
 
 namespace activations_ext {
 

@@ -5,7 +5,7 @@
 #include <ATen/record_function.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 
-#include "../checks.h"
+#include "../device/checks.h"
 #include "../device/launchers.h"
 #include "torch_version.h"
 

@@ -17,7 +17,7 @@
 // The activations after the vectors: scalars have no argument-dependent lookup. Without
 // cpu/shortcuts.h, whose polynomials cover an interval around 0: in a chain most registers hold a
 // number outside it, and would be computed both ways.
-#include "../contract/activations.h"
+#include "../activations/all.h"
 #include "../contract/evaluate.h"
 #include "../cpu/mills.h"
 #include "lanes.h"

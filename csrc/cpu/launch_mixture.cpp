@@ -2,8 +2,8 @@
 
 #include <ATen/Parallel.h>
 
-#include "../checks.h"
 #include "../device/as_mixtures.h"
+#include "../device/checks.h"
 #include "cpu_launchers.h"
 
 namespace activations_ext::cpu {

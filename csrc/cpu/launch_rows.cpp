@@ -5,8 +5,8 @@
 
 #include <algorithm>
 
-#include "../checks.h"
 #include "../device/as_rows.h"
+#include "../device/checks.h"
 #include "cpu_launchers.h"
 
 namespace activations_ext::cpu {

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "../contract/activations.h"
+#include "../activations/all.h"
 #include "../contract/evaluate.h"
 #include "kernels.h"
 #include "shortcuts.h"

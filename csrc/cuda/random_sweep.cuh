@@ -2,7 +2,7 @@
 // that the CPU draws of the same seed.
 #pragma once
 
-#include "../contract/activations.h"
+#include "../activations/all.h"
 #include "../math/philox.h"
 #include "packs.cuh"
 

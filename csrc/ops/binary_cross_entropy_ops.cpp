@@ -9,7 +9,7 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/softplus.h>
 
-#include "../checks.h"
+#include "../device/checks.h"
 #include "../device/launchers.h"
 #include "operator.h"
 

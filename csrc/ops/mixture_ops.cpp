@@ -5,7 +5,7 @@
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/sum.h>
 
-#include "../checks.h"
+#include "../device/checks.h"
 #include "../device/launchers.h"
 #include "mixture_formula.h"
 #include "operator.h"

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "../checks.h"
+#include "../device/checks.h"
 #include "../device/launchers.h"
 #include "../device/layout.h"
 #include "find_operator.h"

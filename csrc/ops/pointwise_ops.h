@@ -8,7 +8,7 @@
 #include <string>
 #include <utility>
 
-#include "../contract/kind.h"
+#include "../kinds/kind.h"
 
 namespace activations_ext {
 

@@ -6,7 +6,7 @@
 #include "../activations/prelu.h"
 #include "../autograd/reuse.h"
 #include "../autograd/symbolic.h"
-#include "../checks.h"
+#include "../device/checks.h"
 #include "../device/launchers.h"
 #include "operator.h"
 

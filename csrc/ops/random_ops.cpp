@@ -14,11 +14,11 @@
 #include "../activations/shift_dropout.h"
 #include "../autograd/batching.h"
 #include "../autograd/in_place.h"
-#include "../checks.h"
-#include "../contract/parameters.h"
 #include "../contract/registry.h"
+#include "../device/checks.h"
 #include "../device/launchers.h"
 #include "../device/layout.h"
+#include "../kinds/parameters.h"
 #include "operator.h"
 
 namespace activations_ext {

@@ -10,7 +10,7 @@
 #include <ATen/ops/softmax.h>
 
 #include "../autograd/batching.h"
-#include "../checks.h"
+#include "../device/checks.h"
 #include "../device/launchers.h"
 #include "../device/layout.h"
 #include "operator.h"

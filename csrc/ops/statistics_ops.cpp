@@ -9,7 +9,7 @@
 #include <ATen/ops/zeros_like.h>
 
 #include "../autograd/plain.h"
-#include "../checks.h"
+#include "../device/checks.h"
 #include "../device/launchers.h"
 #include "operator.h"
 

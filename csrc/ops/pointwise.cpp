@@ -7,11 +7,11 @@
 #include <ATen/ops/zeros_like.h>
 #include <torch/library.h>
 
-#include "../ops/pointwise_ops.h"
-#include "batching.h"
-#include "formula.h"
-#include "in_place.h"
-#include "nodes.h"
+#include "../autograd/batching.h"
+#include "../autograd/formula.h"
+#include "../autograd/in_place.h"
+#include "pointwise_nodes.h"
+#include "pointwise_ops.h"
 
 namespace activations_ext {
 namespace {

@@ -9,8 +9,8 @@
 #include <cstddef>
 #include <span>
 
-#include "pointwise.h"
-#include "registry.h"
+#include "../contract/pointwise.h"
+#include "../contract/registry.h"
 
 namespace activations_ext {
 

@@ -1,6 +1,6 @@
 #include <new>
 
-#include "activations.h"
+#include "../activations/all.h"
 #include "kind.h"
 #include "parameters.h"
 

@@ -1,11 +1,11 @@
-#include "nodes.h"
+#include "pointwise_nodes.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/zeros_like.h>
 
-#include "../ops/pointwise_ops.h"
-#include "reuse.h"
+#include "../autograd/reuse.h"
+#include "pointwise_ops.h"
 
 namespace activations_ext {
 

@@ -6,8 +6,8 @@
 
 #include <tuple>
 
-#include "activation.h"
-#include "registry.h"
+#include "../contract/activation.h"
+#include "../contract/registry.h"
 
 namespace activations_ext {
 

@@ -1,8 +1,8 @@
 // The nodes of the graph for a pointwise activation.
 #pragma once
 
-#include "../contract/kind.h"
-#include "node.h"
+#include "../autograd/node.h"
+#include "../kinds/kind.h"
 
 namespace activations_ext {
 

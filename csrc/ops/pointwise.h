@@ -4,7 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "../contract/kind.h"
+#include "../kinds/kind.h"
 
 namespace activations_ext {
 

@@ -1,0 +1,23 @@
+// The mathematics of all activations of the list.
+#pragma once
+
+#include "../contract/registry.h"
+#include "elu.h"
+#include "exp.h"
+#include "gelu.h"
+#include "hardsigmoid.h"
+#include "hardtanh.h"
+#include "leaky_relu.h"
+#include "mish.h"
+#include "relu.h"
+#include "rrelu.h"
+#include "serlu.h"
+#include "shift_dropout.h"
+#include "shrink.h"
+#include "sigmoid.h"
+#include "silu.h"
+#include "softplus.h"
+#include "softsign.h"
+#include "squared_relu.h"
+#include "tanh.h"
+#include "threshold.h"
