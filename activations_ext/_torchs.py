@@ -40,9 +40,13 @@ def gelu_tanh(input: Tensor) -> Tensor:
     return gelu(input, approximate="tanh")
 
 
+SERLU_ALPHA, SERLU_SCALE = 2.90427, 1.07862  # as csrc/activations/serlu.h has them
+
+
 def serlu(input: Tensor) -> Tensor:
     negative = input.clamp(max=0)  # e^x overflows on the other side, and its gradient with it
-    return 1.07862 * torch.where(input >= 0, input, 2.90427 * negative * torch.exp(negative))
+    left = SERLU_ALPHA * negative * torch.exp(negative)
+    return SERLU_SCALE * torch.where(input >= 0, input, left)
 
 
 def squared_relu(input: Tensor) -> Tensor:
