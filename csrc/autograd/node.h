@@ -141,11 +141,9 @@ struct GraphNode : torch::autograd::Node {
     return result;
   }
 
- protected:
-  Saved numbers_;  // its tensors are in the array below
-
  private:
   static constexpr std::size_t kTensors = count_tensors<Saved>();
+  Saved numbers_;  // its tensors are in the array below
   std::array<SavedVariable, kTensors> tensors_;
   std::array<bool, kTensors> is_output_ = {};
 
@@ -204,7 +202,7 @@ bool is_differentiated(const Tensors&... tensors) {
          (torch::autograd::isFwGradDefined(tensors) || ...);
 }
 
-// Within torch.func's grad, jvp or vmap, which differentiate torch's operators only.
+// Within torch.func's grad, jvp or vmap.
 inline bool is_transformed() {
   const auto modes = c10::impl::tls_local_dispatch_key_set().included_;
   return modes.has(c10::DispatchKey::FuncTorchDynamicLayerFrontMode) ||

@@ -111,6 +111,12 @@ struct Entries<Op, std::tuple<Member...>> {
   using Arguments = typename Op::Arguments;
   using Result = decltype(Op::kernel(std::declval<const Arguments&>()));
   static constexpr bool kHasGradients = requires { &Op::gradients; };
+  static constexpr bool kOnCuda = [] {
+    if constexpr (requires { Op::kOnCuda; })
+      return Op::kOnCuda;
+    else
+      return true;
+  }();
 
   static Result call(Passed<Member>... a) {
     static const auto op = find_operator<Result(Passed<Member>...)>(name_of<Op>());
@@ -224,7 +230,7 @@ class Operators {
       library_.impl(name.c_str(), torch::dispatch(key, entry));
     };
     implement(c10::DispatchKey::CPU, &Entries::kernel);
-    if constexpr (!requires { One::kOnCuda; }) implement(c10::DispatchKey::CUDA, &Entries::kernel);
+    if (Entries::kOnCuda) implement(c10::DispatchKey::CUDA, &Entries::kernel);
     implement(c10::DispatchKey::Meta, &Entries::meta);
     implement(c10::DispatchKey::CompositeExplicitAutograd, &Entries::elsewhere);
     implement(c10::DispatchKey::Autograd, &Entries::autograd);

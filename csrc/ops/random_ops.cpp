@@ -128,24 +128,27 @@ struct RReLUBackward {
   }
 };
 
-struct RReLUForward {
-  static constexpr const char* kSchema =
-      "rrelu_with_seed(Tensor input, Tensor seed, float lower, float upper) -> Tensor";
+// What the maps themselves have in common.
+template <class Op, class A>
+struct DrawsNumbers {
   using Arguments = RandomArguments;
 
-  static Tensor kernel(const Arguments& of) { return run(checked<RReLU>(of), of.input, of); }
+  static Tensor kernel(const Arguments& of) { return run(checked<A>(of), of.input, of); }
   static Tensor shape(const Arguments& of) {
-    checked<RReLU>(of);
+    checked<A>(of);
     return at::empty_like(of.input);
   }
-  static Tensor elsewhere(const Arguments& of) { fail_no_kernel("rrelu", "input", of.input); }
+  static Tensor elsewhere(const Arguments& of) { fail_no_kernel(A::kName, "input", of.input); }
   static Tensor batched(const Arguments& of) {
-    return one_by_one(
-        [&](const Tensor& x, const Tensor& seed) {
-          return call<RReLUForward>({x, seed, of.first, of.second});
-        },
-        of.input, of.seed);
+    return one_by_one([&](const Tensor& x,
+                          const Tensor& seed) { return call<Op>({x, seed, of.first, of.second}); },
+                      of.input, of.seed);
   }
+};
+
+struct RReLUForward : DrawsNumbers<RReLUForward, RReLU> {
+  static constexpr const char* kSchema =
+      "rrelu_with_seed(Tensor input, Tensor seed, float lower, float upper) -> Tensor";
 
   // The result, where it tells the slope, may be saved in the place of the input.
   static bool needs_input(const Arguments& of) {
@@ -165,26 +168,9 @@ struct RReLUForward {
   }
 };
 
-struct ShiftDropoutForward {
+struct ShiftDropoutForward : DrawsNumbers<ShiftDropoutForward, ShiftDropout> {
   static constexpr const char* kSchema =
       "shift_dropout_with_seed(Tensor input, Tensor seed, float p, float minimum) -> Tensor";
-  using Arguments = RandomArguments;
-
-  static Tensor kernel(const Arguments& of) { return run(checked<ShiftDropout>(of), of.input, of); }
-  static Tensor shape(const Arguments& of) {
-    checked<ShiftDropout>(of);
-    return at::empty_like(of.input);
-  }
-  static Tensor elsewhere(const Arguments& of) {
-    fail_no_kernel("shift_dropout", "input", of.input);
-  }
-  static Tensor batched(const Arguments& of) {
-    return one_by_one(
-        [&](const Tensor& x, const Tensor& seed) {
-          return call<ShiftDropoutForward>({x, seed, of.first, of.second});
-        },
-        of.input, of.seed);
-  }
 
   struct Saved {
     Tensor seed;
