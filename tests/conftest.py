@@ -70,3 +70,13 @@ def no_vmap_fallback() -> Iterator[None]:
     functorch._set_vmap_fallback_enabled(False)
     yield
     functorch._set_vmap_fallback_enabled(True)
+
+
+@pytest.fixture
+def disabled_afterwards() -> Iterator[None]:
+    """torch's own kernels are back after a test of ``enable()``."""
+    import activations_ext
+
+    yield
+    activations_ext.disable()
+    assert activations_ext.replaced() == ()

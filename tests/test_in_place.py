@@ -173,3 +173,71 @@ def test_random_ones(name: str) -> None:
     assert compiled(x)[0] == x[0]
     batch = vmap(program, randomness="different")(sample(12).view(3, 4))
     assert_same_bits(batch[:, 0], sample(12).view(3, 4)[:, 0])
+
+
+# --- Autograd -------------------------------------------------------------------------------------
+
+
+@inplace_case
+def test_in_place_on_a_leaf_is_an_error(case: Case) -> None:
+    leaf = sample(10).requires_grad_()
+    with pytest.raises(RuntimeError, match="leaf Variable"):
+        case(leaf, inplace=True)
+    assert_same_bits(leaf.detach(), sample(10))
+    with torch.no_grad():
+        assert case(leaf, inplace=True) is leaf
+    assert_same_bits(leaf.detach(), case(sample(10)))
+
+
+@inplace_case
+def test_in_place_counts_a_version(case: Case) -> None:
+    """So that whoever saved the tensor before notices, with a graph and without."""
+    x = sample(10).requires_grad_()
+    inner = x * 1
+    squared = inner.square()
+    case(inner, inplace=True)
+    assert inner._version == 1
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        squared.sum().backward()
+    plain = sample(10)
+    case(plain, inplace=True)
+    assert plain._version == 1
+
+
+@inplace_case
+def test_in_place_on_views(case: Case) -> None:
+    """The base's gradient knows of a write through a view, and a view's of one into the base."""
+    results = []
+
+    def ours(tensor: Tensor) -> None:
+        case(tensor, inplace=True)
+
+    def torchs(tensor: Tensor) -> None:
+        tensor.copy_(case.differentiable_reference(tensor.clone()))
+
+    for function in (ours, torchs):
+        x = away_from_kinks(case, (4, 3))
+        base = x * 1
+        row = base[1]
+        function(row)
+        if not case.saves_result_in_place:  # else a second write is refused, as by torch
+            function(base.view(-1)[6:8])
+        (row * base).sum().backward()
+        first, x.grad = x.grad, None
+        base = x * 1
+        view = base.t()[:2]
+        function(base)
+        (view * view).sum().backward()
+        results.append((first, x.grad))
+    torch.testing.assert_close(*results, rtol=1e-9, atol=1e-9)
+
+
+@inplace_case
+def test_in_place_on_a_view_of_unbound_outputs_is_an_error(case: Case) -> None:
+    """As for torch's own: several views of one call cannot be rebased."""
+    first, _ = (sample(10).view(2, 5).requires_grad_() * 1).unbind()
+    with pytest.raises(RuntimeError, match="view"):
+        torch.relu_(first)
+    first, _ = (sample(10).view(2, 5).requires_grad_() * 1).unbind()
+    with pytest.raises(RuntimeError, match="view"):
+        case(first, inplace=True)
