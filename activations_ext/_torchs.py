@@ -40,13 +40,9 @@ def gelu_tanh(input: Tensor) -> Tensor:
     return gelu(input, approximate="tanh")
 
 
-SERLU_ALPHA, SERLU_SCALE = 2.90427, 1.07862  # as csrc/activations/serlu.h has them
-
-
 def serlu(input: Tensor) -> Tensor:
     negative = input.clamp(max=0)  # e^x overflows on the other side, and its gradient with it
-    left = SERLU_ALPHA * negative * torch.exp(negative)
-    return SERLU_SCALE * torch.where(input >= 0, input, left)
+    return 1.07862 * torch.where(input >= 0, input, 2.90427 * negative * torch.exp(negative))
 
 
 def squared_relu(input: Tensor) -> Tensor:

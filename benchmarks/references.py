@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from activations_ext._torchs import SERLU_ALPHA, SERLU_SCALE
 from activations_ext.registry import Activation
 
 Function = Callable[[Tensor], Tensor]
@@ -83,6 +82,8 @@ def _expm1_on_the_left(scale: float, alpha: float) -> Truth:
     )
 
 
+_SERLU_ALPHA, _SERLU_SCALE = 2.90427, 1.07862
+
 _TRUTHS = {
     "elu": _expm1_on_the_left(1.0, 1.0),
     "celu": _expm1_on_the_left(1.0, 1.0),
@@ -90,8 +91,8 @@ _TRUTHS = {
         1.0507009873554804934193349852946, 1.6732632423543772848170429916717
     ),
     "serlu": Truth(
-        lambda x: SERLU_SCALE * torch.where(x >= 0, x, SERLU_ALPHA * x * torch.exp(x)),
-        lambda x: SERLU_SCALE * torch.where(x >= 0, 1.0, SERLU_ALPHA * (x + 1) * torch.exp(x)),
+        lambda x: _SERLU_SCALE * torch.where(x >= 0, x, _SERLU_ALPHA * x * torch.exp(x)),
+        lambda x: _SERLU_SCALE * torch.where(x >= 0, 1.0, _SERLU_ALPHA * (x + 1) * torch.exp(x)),
         slope_root=-1.0,
     ),
     "sigmoid": Truth(_sigmoid, lambda x: _sigmoid(x) * _sigmoid(-x)),

@@ -9,7 +9,7 @@ from torch import Tensor
 from activations_ext import _torchs
 from activations_ext._call import call_operator, draw_seed, has_kernel, overridable
 
-SERLU_MINIMUM = -_torchs.SERLU_SCALE * _torchs.SERLU_ALPHA / math.e
+SERLU_MINIMUM = -1.07862 * 2.90427 / math.e
 """The least value of ``serlu``, −λα/e, to which ``shift_dropout`` drops its units."""
 
 
