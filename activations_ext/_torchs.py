@@ -41,6 +41,7 @@ def gelu_tanh(input: Tensor) -> Tensor:
 
 
 def serlu(input: Tensor) -> Tensor:
+    # Numbers and not constants, which TorchScript does not see.
     negative = input.clamp(max=0)  # e^x overflows on the other side, and its gradient with it
     return 1.07862 * torch.where(input >= 0, input, 2.90427 * negative * torch.exp(negative))
 
