@@ -1,6 +1,7 @@
 // Every kernel of the CUDA table on the host, against the CPU's for this machine's baseline: all
 // activations, passes and dtypes, with the grids that a GPU would get, on awkward sizes and starts
 // and on infinities, zeros and NaN. Prints what differs, or "clean".
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -52,6 +53,12 @@ Array<S> inputs(int64_t count, int offset) {
   return numbers;
 }
 
+// As the CPU's kernels take them.
+template <class... Arrays>
+std::array<char*, sizeof...(Arrays)> operands(const Arrays&... arrays) {
+  return {reinterpret_cast<char*>(const_cast<void*>(static_cast<const void*>(arrays.read())))...};
+}
+
 template <class S>
 void every_activation(Number number) {
   static cpu::KernelTable on_cpu = {};
@@ -67,8 +74,8 @@ void every_activation(Number number) {
         Array<S> out(count, offset), expected(count, offset);
         cuda::kernels().pointwise[index][int(number)][int(kPass)](&f, out.data(), first.read(),
                                                                   b.read(), {}, count, nullptr);
-        on_cpu.pointwise[index][int(number)][int(kPass)](&f, expected.data(), first.read(),
-                                                         b.read(), count, false);
+        on_cpu.pointwise[index][int(number)][int(kPass)](&f, operands(expected, first, b).data(),
+                                                         count, false);
         for (int64_t i = 0; i < count; ++i)
           expect(close<S>(double(out.number(i)), double(expected.number(i)),
                           kPass == Pass::kForward ? 0 : std::fabs(double(a.number(i)))),
@@ -97,8 +104,8 @@ void every_random_activation(Number number) {
         device_seed[0] = seed;
         cuda::kernels().random[index][int(number)](&f, out.data(), a.read(), gate.read(),
                                                    device_seed.read(), count, nullptr);
-        on_cpu.random[index][int(number)](&f, expected.data(), a.read(), gate.read(),
-                                          uint64_t(seed), 0, count);
+        on_cpu.random[index][int(number)](&f, operands(expected, a, gate).data(), uint64_t(seed), 0,
+                                          count);
         for (int64_t i = 0; i < count; ++i)
           expect(close<S>(double(out.number(i)), double(expected.number(i)), 1.0),
                  "%s, %d bytes, seed %ld: element %ld of %ld is %g, but on the CPU %g", A::kName,

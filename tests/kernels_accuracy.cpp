@@ -53,7 +53,11 @@ void check(const A& f, double limit = 2.0) {
   std::vector<float> y(x.size());
   std::vector<double> exact(x.size());
   const auto sweep = [&]<Pass kPass>(const std::vector<float>& a, auto reference) {
-    cpu::pointwise<A, float, kPass>(&f, y.data(), a.data(), x.data(), int64_t(x.size()), false);
+    const auto bytes = [](const std::vector<float>& of) {
+      return reinterpret_cast<char*>(const_cast<float*>(of.data()));
+    };
+    char* const operands[] = {bytes(y), bytes(a), bytes(x)};
+    cpu::pointwise<A, float, kPass>(&f, operands, int64_t(x.size()), false);
     std::transform(x.begin(), x.end(), exact.begin(), reference);
   };
   sweep.template operator()<Pass::kForward>(x, [&](double v) { return f.value(v); });

@@ -1,12 +1,11 @@
-// The row kernels and the strided ones on arrays of exactly the size that they may touch, with
-// every kind of wrong class. test_sanitized.py compiles it with the sanitizers, and runs it.
+// The row kernels on arrays of exactly the size that they may touch, with every kind of wrong
+// class. test_sanitized.py compiles it with the sanitizers, and runs it.
 #include <cstdio>
 #include <limits>
 #include <memory>
 
 #include "cpu/softmax_rows.h"
 #include "cpu/statistics_rows.h"
-#include "cpu/strided_sweep.h"
 
 using namespace activations_ext;
 using namespace activations_ext::cpu;
@@ -104,19 +103,6 @@ struct Checks {
       table[int(kNumber)].backward(shape, input(a), input(b), output(out), stream, 0, rows);
     }
   }
-
-  void binary() const {
-    BinaryCrossEntropyKernels table[kNumbers];
-    fill_table<S>(table, kNumber);
-    Array<S> out(classes), grad(classes), logits(classes), target(2 * classes - 1), one(1);
-    const auto bytes = [](S* data) { return reinterpret_cast<char*>(data); };
-    char* const data[] = {bytes(out),    bytes(grad), bytes(logits),
-                          bytes(target), bytes(one),  bytes(one)};
-    const int64_t strides[] = {sizeof(S), sizeof(S), sizeof(S), 2 * sizeof(S), 0, 0};
-    table[int(kNumber)].gradient(data, strides, classes, 1.0);
-    table[int(kNumber)].losses(data + 1, strides + 1, classes);
-    table[int(kNumber)].sum(data + 2, strides + 2, classes);
-  }
 };
 
 template <class S>
@@ -129,7 +115,6 @@ bool run() {
         all_noticed &= checks.statistics();
         checks.template softmax<Softmax>();
         checks.template softmax<LogSoftmax>();
-        checks.binary();
       }
     }
   }

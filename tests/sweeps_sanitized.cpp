@@ -2,15 +2,17 @@
 // exactly the size that they may touch, at every alignment. fuzz_kernels.py compiles it with the
 // sanitizers, and runs it; the kernels on rows of classes are rows_sanitized.cpp's.
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstdio>
 #include <limits>
 #include <memory>
 #include <vector>
 
+#include "cpu/binary_sweep.h"
+#include "cpu/channel_sweep.h"
 #include "cpu/mixture_rows.h"
 #include "cpu/pointwise_sweep.h"
-#include "cpu/prelu_sweep.h"
 #include "cpu/random_sweep.h"
 
 using namespace activations_ext;
@@ -41,23 +43,28 @@ struct Array {
   }
 };
 
+template <class... Arrays>
+std::array<char*, sizeof...(Arrays)> operands(const Arrays&... arrays) {
+  return {reinterpret_cast<char*>(arrays.data)...};
+}
+
 const int64_t kCounts[] = {0, 1, 2, 7, 8, 15, 16, 17, 31, 33, 63, 64, 65, 100, 1023, 1025};
 
 void pointwise_kernels() {
-  PointwiseKernel table[Activations::kSize][kNumbers][kPasses] = {};
+  ElementwiseKernel table[Activations::kSize][kNumbers][kPasses] = {};
   fill_table<S>(table, kNumber);
   Activations::for_each([&]<class A>() {
     Parameters<A> halves;
     halves.fill(0.5);
     const A activation = std::apply([](auto... each) { return A{each...}; }, halves);
-    for (const PointwiseKernel kernel : table[Activations::index_of<A>()][int(kNumber)]) {
+    for (const ElementwiseKernel kernel : table[Activations::index_of<A>()][int(kNumber)]) {
       if (kernel == nullptr) continue;
       for (const int64_t count : kCounts) {
         for (const int64_t offset : {0, 1, 3}) {
           Array<S> a(count, offset), b(count), out(count, offset / 2);
-          kernel(&activation, out.data, a.data, b.data, count, false);
-          kernel(&activation, out.data, a.data, b.data, count, true);
-          kernel(&activation, a.data, a.data, b.data, count, false);  // in place
+          for (const bool stream : {false, true})
+            kernel(&activation, operands(out, a, b).data(), count, stream);
+          kernel(&activation, operands(a, a, b).data(), count, false);  // in place
         }
       }
     }
@@ -73,16 +80,17 @@ void random_kernels() {
   for (int i = 0; i < RandomActivations::kSize; ++i) {
     for (const int64_t count : kCounts) {
       Array<S> a(count, 1), gate(count), out(count);
-      table[i][int(kNumber)](activations[i], out.data, a.data, gate.data, 7, 0, count);
-      table[i][int(kNumber)](activations[i], a.data, a.data, a.data, ~uint64_t{0}, 1024, count);
+      const RandomKernel kernel = table[i][int(kNumber)];
+      kernel(activations[i], operands(out, a, gate).data(), 7, 0, count);
+      kernel(activations[i], operands(a, a, a).data(), ~uint64_t{0}, 1024, count);
     }
   }
 }
 
 void prelu_kernels() {
-  PReLUKernels table[kNumbers] = {};
+  ChannelKernels table[kNumbers] = {};
   fill_table<S>(table, kNumber);
-  const PReLUKernels& kernels = table[int(kNumber)];
+  const ChannelKernels& kernels = table[int(kNumber)];
   for (const int64_t count : kCounts) {
     for (const bool each : {false, true}) {
       // With `each` a vector's length may be read beyond the weights; sums, always.
@@ -97,6 +105,23 @@ void prelu_kernels() {
       kernels.backward(grad.data, grad.data, input.data, weight.data, each, sums.data, count,
                        false);
     }
+  }
+}
+
+void binary_kernels() {
+  BinaryCrossEntropyKernels table[kNumbers] = {};
+  fill_table<S>(table, kNumber);
+  const auto& [losses, sum, gradient] = table[int(kNumber)];
+  const double scale = 0.5;
+  for (const int64_t count : kCounts) {
+    Array<S> out(count), grad(count, 1), logits(count), target(count, 3), pos_weight(count),
+        weight(count);
+    for (const bool stream : {false, true}) {
+      losses(nullptr, operands(out, logits, target, pos_weight, weight).data(), count, stream);
+      gradient(&scale, operands(out, grad, logits, target, pos_weight, weight).data(), count,
+               stream);
+    }
+    sum(operands(logits, target, pos_weight, weight).data(), count);
   }
 }
 
@@ -142,6 +167,7 @@ int main(int argc, char**) {
   pointwise_kernels();
   random_kernels();
   prelu_kernels();
+  binary_kernels();
   mixture_kernels();
   std::puts("clean");
 }

@@ -82,7 +82,7 @@ def test_the_fused_loss_runs_in_unchanged_code() -> None:
         (torch.tensor([0, 1]), {"label_smoothing": 2.0}),
         (torch.tensor([0, 1]), {"weight": torch.ones(3)}),
         (torch.tensor([0.0, 1.0]), {}),
-        (torch.rand(2, 7), {"ignore_index": 1}),
+        (torch.full((2, 7), 0.5), {"ignore_index": 1}),
         (torch.tensor([0, 1]), {"reduction": "median"}),
         (torch.tensor([0, 9]), {"label_smoothing": 0.1}),
     ],

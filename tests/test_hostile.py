@@ -143,7 +143,7 @@ def test_half_statistics_do_not_become_a_gradient() -> None:
         loss.backward()
 
 
-@pytest.mark.parametrize("weight", [torch.empty(0), torch.rand(8, dtype=torch.float64)], ids=str)
+@pytest.mark.parametrize("weight", [torch.empty(0), torch.ones(8, dtype=torch.float64)], ids=str)
 def test_prelu_over_its_gradient_looks_at_the_weight(weight: Tensor) -> None:
     """An empty one was divided by."""
     result = with_hook(

@@ -11,20 +11,21 @@
 
 namespace activations_ext::cpu {
 
-// `activation` points to the struct of the activation. `out` may be `a` or `b`. With `stream`, the
-// stores bypass the cache.
-using PointwiseKernel = void (*)(const void* activation, void* out, const void* a, const void* b,
-                                 int64_t count, bool stream);
+// Of `count` elements that lie side by side. `operands` are the outputs, then the inputs; an output
+// may be an input. `function` points to the struct of what is computed. With `stream`, the stores
+// bypass the cache.
+using ElementwiseKernel = void (*)(const void* function, char* const* operands, int64_t count,
+                                   bool stream);
 
 // out = value(a, gate, uniform numbers of the stream `seed`). `first`, a multiple of kRandomChunk,
 // is the index of the first element in its tensor.
-using RandomKernel = void (*)(const void* activation, void* out, const void* a, const void* gate,
-                              uint64_t seed, int64_t first, int64_t count);
+using RandomKernel = void (*)(const void* activation, char* const* operands, uint64_t seed,
+                              int64_t first, int64_t count);
 
 // `weight` holds numbers of the type that computes: with `each` one for each element, plus a
 // vector's length of any to read beyond the end, else one for all. So does `grad_weight`, to which
 // the gradient is added.
-struct PReLUKernels {
+struct ChannelKernels {
   void (*forward)(void* out, const void* input, const void* weight, bool each, int64_t count,
                   bool stream);
   void (*backward)(void* grad_input, const void* grad_output, const void* input, const void* weight,
@@ -54,13 +55,12 @@ struct StatisticsKernels {
                    int64_t end);
 };
 
-// Of `count` elements. The operands, with their strides in bytes: logits, target, pos_weight and
-// weight; before them grad_output, if there is a gradient to compute (and multiply by `scale`); and
-// before all the output.
+// The operands: logits, target, pos_weight and weight; before them grad_output, if there is a
+// gradient to compute; and before all the output. The gradient's function is a double, a factor.
 struct BinaryCrossEntropyKernels {
-  void (*losses)(char* const* data, const int64_t* strides, int64_t count);
-  double (*sum)(char* const* data, const int64_t* strides, int64_t count);
-  void (*gradient)(char* const* data, const int64_t* strides, int64_t count, double scale);
+  ElementwiseKernel losses;
+  double (*sum)(char* const* operands, int64_t count);
+  ElementwiseKernel gradient;
 };
 
 // Of rows [begin, end); see mixture_rows.h.
@@ -71,8 +71,8 @@ struct MixtureKernels {
 };
 
 struct KernelTable {
-  PointwiseKernel pointwise[Activations::kSize][kNumbers][kPasses];  // nullptr: no such formula
-  PReLUKernels prelu[kNumbers];
+  ElementwiseKernel pointwise[Activations::kSize][kNumbers][kPasses];  // nullptr: no such formula
+  ChannelKernels prelu[kNumbers];
   RandomKernel random[RandomActivations::kSize][kNumbers];
   SoftmaxKernels softmax[kNumbers], log_softmax[kNumbers];
   StatisticsKernels statistics[kNumbers];

@@ -1,10 +1,9 @@
 // How mixtures are shared between threads.
 
-#include <ATen/Parallel.h>
-
 #include "../device/as_mixtures.h"
 #include "../device/checks.h"
 #include "cpu_launchers.h"
+#include "share.h"
 
 namespace activations_ext::cpu {
 namespace {
@@ -15,13 +14,9 @@ const MixtureKernels& mixture_kernels(const MixtureJob& job) {
 
 // work(begin, end) on all rows, in whole vectors of them.
 template <class Work>
-void for_mixtures(const MixtureRows& job, Work work) {
-  constexpr int64_t kGrain = 2 * 1024;  // deviations that are worth another thread
-  const int64_t of_vector = kMaxLanes * std::max<int64_t>(1, job.components * job.dimensions);
-  const int64_t vectors = (job.rows + kMaxLanes - 1) / kMaxLanes;
-  at::parallel_for(0, vectors, kGrain / of_vector + 1, [&](int64_t begin, int64_t end) {
-    work(begin * kMaxLanes, std::min(end * kMaxLanes, job.rows));
-  });
+void for_mixtures(const MixtureRows& job, const Work& work) {
+  const int64_t of_row = std::max<int64_t>(1, job.components * job.dimensions);
+  share(job.rows, kMaxLanes, worth::kDeviations / of_row + 1, work);
 }
 
 }  // namespace

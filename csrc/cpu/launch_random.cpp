@@ -1,10 +1,8 @@
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty_like.h>
-
-#include <algorithm>
 
 #include "cpu_launchers.h"
 #include "philox.h"
+#include "share.h"
 
 namespace activations_ext::cpu {
 
@@ -18,16 +16,13 @@ at::Tensor CpuLaunchers::random(int index, const void* activation, const at::Ten
   const auto kernel = kernels().random[index][int(number_of(x.scalar_type()))];
   const auto stream = static_cast<uint64_t>(*static_cast<const int64_t*>(readable(seed)));
   char* const to = static_cast<char*>(out.mutable_data_ptr());
-  const char* const from = static_cast<const char*>(x.const_data_ptr());
-  const char* const gates = static_cast<const char*>(y.const_data_ptr());
-  constexpr int64_t kGrain = 8;
-  at::parallel_for(0, (count + kRandomChunk - 1) / kRandomChunk, kGrain,
-                   [&](int64_t begin, int64_t end) {
-                     const int64_t first = begin * kRandomChunk;
-                     const int64_t offset = first * itemsize;
-                     kernel(activation, to + offset, from + offset, gates + offset, stream, first,
-                            std::min(end * kRandomChunk, count) - first);
-                   });
+  char* const from = static_cast<char*>(const_cast<void*>(x.const_data_ptr()));
+  char* const gates = static_cast<char*>(const_cast<void*>(y.const_data_ptr()));
+  share(count, kRandomChunk, worth::kElements, [&](int64_t begin, int64_t end) {
+    const int64_t offset = begin * itemsize;
+    char* const operands[] = {to + offset, from + offset, gates + offset};
+    kernel(activation, operands, stream, begin, end - begin);
+  });
   if (a.is_contiguous()) return out;
   return at::empty_like(layout_of(a, gate)).copy_(out);
 }

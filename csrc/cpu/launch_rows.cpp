@@ -1,6 +1,5 @@
 // How rows of classes are shared between threads.
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty_like.h>
 
 #include <algorithm>
@@ -8,23 +7,16 @@
 #include "../device/as_rows.h"
 #include "../device/checks.h"
 #include "cpu_launchers.h"
+#include "share.h"
 
 namespace activations_ext::cpu {
 namespace {
 
-constexpr int64_t kGrain = 16 * 1024;  // elements that are worth another thread
-
 template <class Work>
-void for_rows(const RowShape& shape, Work work) {
-  // Whole vectors of rows, though nothing depends on it but the time.
-  constexpr int64_t kTogether = kMaxLanes;
-  const int64_t rows_worth = kGrain / std::max<int64_t>(1, shape.classes) + 1;
-  if (shape.classes > kFewClasses) return at::parallel_for(0, shape.rows, rows_worth, work);
-  const int64_t groups = (shape.rows + kTogether - 1) / kTogether;
-  at::parallel_for(0, groups, (rows_worth + kTogether - 1) / kTogether,
-                   [&](int64_t begin, int64_t end) {
-                     work(begin * kTogether, std::min(end * kTogether, shape.rows));
-                   });
+void for_rows(const RowShape& shape, const Work& work) {
+  // Of few classes whole vectors of rows, though nothing depends on it but the time.
+  const int64_t block = shape.classes > kFewClasses ? 1 : kMaxLanes;
+  share(shape.rows, block, worth::kLogits / std::max<int64_t>(1, shape.classes) + 1, work);
 }
 
 at::Tensor contiguous_output(const at::Tensor& like) {

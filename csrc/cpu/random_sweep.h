@@ -1,13 +1,11 @@
 // The random sweep on the CPU: a pointwise map with one uniform number for each element.
 #pragma once
 
-#include <algorithm>
-
 #include "../activations/rrelu.h"
 #include "../activations/shift_dropout.h"
 #include "kernels.h"
 #include "philox.h"
-#include "storage.h"
+#include "sweep.h"
 
 namespace activations_ext::cpu {
 
@@ -24,32 +22,20 @@ inline ComputeVec<S> load_uniform(const float* from) {
   }
 }
 
-// `first` is the tensor's index of out[0], a multiple of kRandomChunk.
+// `first` is the tensor's index of the first element, a multiple of kRandomChunk.
 template <class A, class S>
-void random_map(const void* activation, void* out, const void* a, const void* gate, uint64_t seed,
-                int64_t first, int64_t count) {
+[[gnu::flatten]] void random_map(const void* activation, char* const* operands, uint64_t seed,
+                                 int64_t first, int64_t count) {
+  using V = ComputeVec<S>;
   const A local = *static_cast<const A*>(activation);
-  S* const to = static_cast<S*>(out);
-  const S* const x = static_cast<const S*>(a);
-  const S* const y = static_cast<const S*>(gate);
-  constexpr int64_t kLanes = ComputeVec<S>::kLanes;
-  alignas(64) float uniform[kRandomChunk];
+  const Arrays<S, 1, 2> at(operands);
+  alignas(64) float uniform[kRandomChunk];  // whole vectors
   for (int64_t begin = 0; begin < count; begin += kRandomChunk) {
     fill_uniform(uniform, seed, (first + begin) / kRandomChunk);
-    const int64_t end = std::min<int64_t>(begin + kRandomChunk, count);
-    int64_t i = begin;
-    for (; i + kLanes <= end; i += kLanes) {
-      const auto u = load_uniform<S>(uniform + (i - begin));
-      store<false>(to + i, local.value(load(x + i), load(y + i), u));
-    }
-    if (i < end) {
-      S tail_x[kLanes] = {}, tail_y[kLanes] = {};
-      std::copy(x + i, x + end, tail_x);
-      std::copy(y + i, y + end, tail_y);
-      const auto u = load_uniform<S>(uniform + (i - begin));  // 1024 is a multiple of kLanes
-      store<false>(tail_x, local.value(load(tail_x), load(tail_y), u));
-      std::copy(tail_x, tail_x + (end - i), to + i);
-    }
+    sweep<false>(at, begin, std::min<int64_t>(begin + kRandomChunk, count),
+                 [&](int64_t i, V x, V gate) {
+                   return local.value(x, gate, load_uniform<S>(uniform + (i - begin)));
+                 });
   }
 }
 

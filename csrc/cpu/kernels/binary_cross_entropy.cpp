@@ -1,4 +1,4 @@
-#include "../strided_sweep.h"
+#include "../binary_sweep.h"
 
 namespace activations_ext::cpu {
 

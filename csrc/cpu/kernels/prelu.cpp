@@ -1,4 +1,4 @@
-#include "../prelu_sweep.h"
+#include "../channel_sweep.h"
 
 namespace activations_ext::cpu {
 

@@ -1,6 +1,5 @@
 // Where each element's weight is, how the work is cut into tasks, and the sum of their gradients.
 #include <ATen/Dispatch.h>
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 
@@ -8,6 +7,7 @@
 #include <vector>
 
 #include "cpu_launchers.h"
+#include "share.h"
 
 namespace activations_ext::cpu {
 namespace {
@@ -106,8 +106,8 @@ void run_tasks(const Partition& partition, const at::Tensor& weight, Work work) 
     const std::vector<Number> numbers = tiled<Number>(weight, partition.tile);
     const auto weights = [&](int64_t i) -> const void* { return numbers.data() + i; };
     const int64_t count = partition.outer * partition.channels * partition.inner;
-    const int64_t grain = std::max<int64_t>(1, kTask * partition.tasks / count);
-    at::parallel_for(0, partition.tasks, grain, [&](int64_t begin, int64_t end) {
+    const int64_t grain = std::max<int64_t>(1, worth::kCheapElements * partition.tasks / count);
+    share(partition.tasks, 1, grain, [&](int64_t begin, int64_t end) {
       for (int64_t task = begin; task < end; ++task) work(task, weights);
     });
   };

@@ -1,0 +1,86 @@
+#include "elementwise.h"
+
+#include <array>
+#include <cstring>
+
+#include "cpu_launchers.h"
+
+namespace activations_ext::cpu {
+namespace {
+
+// Operands that lie alike are flat memory.
+void run_flat(const Elementwise& op, Operands operands) {
+  const at::Tensor& out = **operands.begin();
+  const int64_t itemsize = out.itemsize();
+  std::array<char*, kMostOperands> start;
+  std::size_t count = 0;
+  bool in_place = false;
+  for (const at::Tensor* tensor : operands) {
+    if (!tensor->defined()) continue;
+    start[count] = static_cast<char*>(count == 0 ? tensor->mutable_data_ptr()
+                                                 : const_cast<void*>(tensor->const_data_ptr()));
+    in_place |= count > 0 && start[count] == start[0];
+    ++count;
+  }
+  const bool stream = !in_place && is_large(out);
+  share(out.numel(), kElementBlock, op.grain, [&](int64_t begin, int64_t end) {
+    std::array<char*, kMostOperands> at;
+    for (std::size_t k = 0; k < count; ++k) at[k] = start[k] + begin * itemsize;
+    op.kernel(op.function, at.data(), end - begin, stream);
+  });
+}
+
+}  // namespace
+
+at::TensorIterator iterator_over(Operands operands, bool output) {
+  at::TensorIteratorConfig config;
+  config.resize_outputs(false).check_all_same_dtype(true);
+  for (const at::Tensor* tensor : operands) {
+    if (!tensor->defined()) continue;
+    if (output && tensor == *operands.begin()) {
+      config.add_output(*tensor);
+    } else {
+      config.add_const_input(*tensor);
+    }
+  }
+  return config.build();
+}
+
+ContiguousPieces::ContiguousPieces(const at::TensorIteratorBase& iterator, int outputs)
+    : operands_(iterator.ntensors()), outputs_(outputs), itemsize_(iterator.element_size(0)) {}
+
+void ContiguousPieces::copy(char* to, int64_t to_stride, const char* from, int64_t from_stride,
+                            int64_t count) const {
+  const auto with_size = [&]<class Word>() {
+    for (int64_t i = 0; i < count; ++i)
+      std::memcpy(to + i * to_stride, from + i * from_stride, sizeof(Word));
+  };
+  if (itemsize_ == 2) return with_size.operator()<uint16_t>();
+  if (itemsize_ == 4) return with_size.operator()<uint32_t>();
+  return with_size.operator()<uint64_t>();
+}
+
+void run(const Elementwise& op, Operands operands) {
+  const at::Tensor& out = **operands.begin();
+  if (out.numel() == 0) return;
+  bool alike = true;
+  for (const at::Tensor* tensor : operands) {
+    if (tensor == &out || !tensor->defined()) continue;
+    check_storage(*tensor);
+    alike = alike && same_dense_layout(out, *tensor);
+  }
+  if (alike) return run_flat(op, operands);
+
+  at::TensorIterator iterator = iterator_over(operands, /*output=*/true);
+  const int count = iterator.ntensors();
+  iterator.for_each([&](char** base, const int64_t* strides, int64_t size, int64_t rows) {
+    ContiguousPieces pieces(iterator, /*outputs=*/1);
+    for_each_row(base, strides, count, size, rows, [&](auto... row) {
+      pieces(row..., [&](char* const* at, int64_t elements) {
+        op.kernel(op.function, at, elements, /*stream=*/false);
+      });
+    });
+  });
+}
+
+}  // namespace activations_ext::cpu

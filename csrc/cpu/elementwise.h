@@ -1,0 +1,83 @@
+// Elementwise kernels on tensors: any strides, shared between threads.
+#pragma once
+
+#include <ATen/TensorIterator.h>
+
+#include <initializer_list>
+
+#include "kernels.h"
+#include "share.h"
+
+namespace activations_ext::cpu {
+
+constexpr int kMostOperands = 6;
+
+struct Elementwise {
+  ElementwiseKernel kernel;
+  const void* function = nullptr;
+  int64_t grain = worth::kElements;
+};
+
+// The operands that are defined: the output, then the inputs, which are broadcast to it.
+using Operands = std::initializer_list<const at::Tensor*>;
+
+void run(const Elementwise& op, Operands operands);
+
+// A row of operands that lie anyhow, in contiguous pieces: what does not lie side by side goes
+// through small buffers.
+class ContiguousPieces {
+ public:
+  // The first `outputs` operands are written.
+  ContiguousPieces(const at::TensorIteratorBase& iterator, int outputs);
+
+  // piece(operands, count) for every piece of `count` elements from `data` on, `strides` in bytes.
+  template <class Piece>
+  void operator()(char* const* data, const int64_t* strides, int64_t count, const Piece& piece) {
+    const bool contiguous =
+        std::all_of(strides, strides + operands_, [&](int64_t s) { return s == itemsize_; });
+    if (contiguous) return piece(data, count);
+    for (int64_t begin = 0; begin < count; begin += kBuffer) {
+      const int64_t size = std::min(kBuffer, count - begin);
+      char* at[kMostOperands];
+      for (int k = 0; k < operands_; ++k) {
+        char* const there = data[k] + begin * strides[k];
+        const bool direct = strides[k] == itemsize_;
+        at[k] = direct ? there : buffers_[k];
+        // What is broadcast stays in its buffer.
+        if (!direct && k >= outputs_ && (strides[k] != 0 || begin == 0))
+          copy(at[k], itemsize_, there, strides[k], size);
+      }
+      piece(at, size);
+      for (int k = 0; k < outputs_; ++k) {
+        if (strides[k] != itemsize_)
+          copy(data[k] + begin * strides[k], strides[k], at[k], itemsize_, size);
+      }
+    }
+  }
+
+ private:
+  void copy(char* to, int64_t to_stride, const char* from, int64_t from_stride,
+            int64_t count) const;
+
+  static constexpr int64_t kBuffer = 512;  // elements
+  int operands_, outputs_;
+  int64_t itemsize_;
+  alignas(64) char buffers_[kMostOperands][kBuffer * sizeof(double)];
+};
+
+// An iterator over operands, of which the first may be an output.
+at::TensorIterator iterator_over(Operands operands, bool output);
+
+// row(data, strides, count) for each row of a two-dimensional loop of an iterator.
+template <class Row>
+void for_each_row(char* const* base, const int64_t* strides, int operands, int64_t count,
+                  int64_t rows, const Row& row) {
+  char* data[kMostOperands];
+  std::copy(base, base + operands, data);
+  for (int64_t r = 0; r < rows; ++r) {
+    row(data, strides, count);
+    for (int k = 0; k < operands; ++k) data[k] += strides[operands + k];
+  }
+}
+
+}  // namespace activations_ext::cpu

@@ -1,0 +1,53 @@
+#include <numeric>
+#include <vector>
+
+#include "cpu_launchers.h"
+#include "elementwise.h"
+
+namespace activations_ext::cpu {
+namespace {
+
+const BinaryCrossEntropyKernels& kernels_of(const at::Tensor& logits) {
+  return kernels().binary_cross_entropy[int(number_of(logits.scalar_type()))];
+}
+
+}  // namespace
+
+at::Tensor CpuLaunchers::binary_losses(const BinaryOperands& of) const {
+  const at::Tensor out = empty_output(of.target, {});
+  run({kernels_of(of.logits).losses}, {&out, &of.logits, &of.target, &of.pos_weight, &of.weight});
+  return out;
+}
+
+double CpuLaunchers::binary_sum(const BinaryOperands& of) const {
+  constexpr int64_t kRange = 16 * 1024;  // the same on any number of threads
+  const Operands operands = {&of.logits, &of.target, &of.pos_weight, &of.weight};
+  for (const at::Tensor* tensor : operands) check_storage(*tensor);
+  at::TensorIterator iterator = iterator_over(operands, /*output=*/false);
+  const int64_t count = iterator.numel();
+  std::vector<double> sums((count + kRange - 1) / kRange, 0.0);
+  const auto kernel = kernels_of(of.logits).sum;
+  share(int64_t(sums.size()), 1, 1, [&](int64_t begin, int64_t end) {
+    ContiguousPieces pieces(iterator, /*outputs=*/0);
+    for (int64_t range = begin; range < end; ++range) {
+      const auto loop = [&](char** base, const int64_t* strides, int64_t size, int64_t rows) {
+        for_each_row(base, strides, iterator.ntensors(), size, rows, [&](auto... row) {
+          pieces(row...,
+                 [&](char* const* at, int64_t elements) { sums[range] += kernel(at, elements); });
+        });
+      };
+      iterator.serial_for_each(loop, {range * kRange, std::min(count, (range + 1) * kRange)});
+    }
+  });
+  return std::accumulate(sums.begin(), sums.end(), 0.0);
+}
+
+at::Tensor CpuLaunchers::binary_gradient(const at::Tensor& grad_output, double scale,
+                                         const BinaryOperands& of) const {
+  const at::Tensor out = empty_output(of.logits, {});
+  run({kernels_of(of.logits).gradient, &scale},
+      {&out, &grad_output, &of.logits, &of.target, &of.pos_weight, &of.weight});
+  return out;
+}
+
+}  // namespace activations_ext::cpu
