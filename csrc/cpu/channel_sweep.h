@@ -63,15 +63,20 @@ template <class Op, class S>
       });
     const auto one = V(double{*weights});
     Sums<V> all;
-    for (int64_t begin = 0; begin < count; begin += kSummedAtOnce * V::kLanes) {
-      const int64_t end = std::min(count, begin + kSummedAtOnce * V::kLanes);
-      V some(0.0);
-      sweep<kStream>(at, begin, end, [&](V grad, V x) {
-        some = some + Op::grad_weight(grad, x);
-        return Op::grad_input(grad, x, one);
-      });
+    V some(0.0);
+    const auto function = [&](V grad, V x) {
+      some = some + Op::grad_weight(grad, x);
+      return Op::grad_input(grad, x, one);
+    };
+    constexpr int64_t kTogether = kSummedAtOnce * V::kLanes;
+    int64_t begin = 0;
+    for (; begin + kTogether <= count; begin += kTogether) {
+      sweep_vectors<kStream>(at, begin, begin + kTogether, function);
       all.add(some);
+      some = V(0.0);
     }
+    sweep<kStream>(at, begin, count, function);
+    all.add(some);
     *grad_weight += all.total();
   });
 }

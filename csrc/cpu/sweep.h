@@ -53,7 +53,6 @@ inline auto results(const F& f, int64_t i, V... x) {
   }
 }
 
-// The whole vectors of [begin, end). Returns the first element that is left.
 template <bool kStream, class S, std::size_t... kO, std::size_t... kI, class F>
 inline int64_t vectors(const Arrays<S, sizeof...(kO), sizeof...(kI)>& at, int64_t begin,
                        int64_t end, const F& f, std::index_sequence<kO...>,
@@ -102,16 +101,22 @@ template <class S, std::size_t kOut, std::size_t kIn, class F>
 
 }  // namespace detail
 
+// The whole vectors of a sweep alone. Returns the first element that is left.
+template <bool kStream, class S, std::size_t kOut, std::size_t kIn, class F>
+inline int64_t sweep_vectors(const Arrays<S, kOut, kIn>& at, int64_t begin, int64_t end,
+                             const F& f) {
+  return detail::vectors<kStream>(at, begin, end, f, std::make_index_sequence<kOut>(),
+                                  std::make_index_sequence<kIn>());
+}
+
 // out = f(in) of the elements [begin, end), one vector after another. f takes a vector of each
 // input, and before them, if it likes, the index of their first element. It returns the vector of
 // the output, an array of several, or nothing if there is none. What is left over at the end is
 // padded with zeros; f may read that far.
 template <bool kStream, class S, std::size_t kOut, std::size_t kIn, class F>
 inline void sweep(const Arrays<S, kOut, kIn>& at, int64_t begin, int64_t end, const F& f) {
-  constexpr std::make_index_sequence<kOut> outputs;
-  constexpr std::make_index_sequence<kIn> inputs;
-  const int64_t rest = detail::vectors<kStream>(at, begin, end, f, outputs, inputs);
-  detail::tail(at, rest, end, f, outputs, inputs);
+  const int64_t rest = sweep_vectors<kStream>(at, begin, end, f);
+  detail::tail(at, rest, end, f, std::make_index_sequence<kOut>(), std::make_index_sequence<kIn>());
 }
 
 // work<kStream>(), where kStream is `stream` if every output is aligned to vectors.
@@ -129,10 +134,7 @@ inline void with_stream(bool stream, const Arrays<S, kOut, kIn>& at, const Work&
 template <class S, std::size_t kOut, std::size_t kIn, class F>
 inline void map(const Arrays<S, kOut, kIn>& at, int64_t count, bool stream, const F& f) {
   int64_t rest = 0;
-  with_stream(stream, at, [&]<bool kStream>() {
-    rest = detail::vectors<kStream>(at, 0, count, f, std::make_index_sequence<kOut>(),
-                                    std::make_index_sequence<kIn>());
-  });
+  with_stream(stream, at, [&]<bool kStream>() { rest = sweep_vectors<kStream>(at, 0, count, f); });
   if (rest < count) detail::tail_apart(at, rest, count, f);
 }
 
