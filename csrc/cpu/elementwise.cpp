@@ -35,14 +35,12 @@ void run_flat(const Elementwise& op, Operands operands) {
 at::TensorIterator iterator_over(Operands operands, bool output) {
   at::TensorIteratorConfig config;
   config.resize_outputs(false).check_all_same_dtype(true);
-  for (const at::Tensor* tensor : operands) {
-    if (!tensor->defined()) continue;
-    if (output && tensor == *operands.begin()) {
-      config.add_output(*tensor);
-    } else {
-      config.add_const_input(*tensor);
-    }
-  }
+  // An input may be the very tensor of the output.
+  const auto inputs = operands.begin() + (output ? 1 : 0);
+  if (output) config.add_output(**operands.begin());
+  std::for_each(inputs, operands.end(), [&](const at::Tensor* tensor) {
+    if (tensor->defined()) config.add_const_input(*tensor);
+  });
   return config.build();
 }
 
@@ -64,11 +62,11 @@ void run(const Elementwise& op, Operands operands) {
   const at::Tensor& out = **operands.begin();
   if (out.numel() == 0) return;
   bool alike = true;
-  for (const at::Tensor* tensor : operands) {
-    if (tensor == &out || !tensor->defined()) continue;
+  std::for_each(operands.begin() + 1, operands.end(), [&](const at::Tensor* tensor) {
+    if (!tensor->defined()) return;
     check_storage(*tensor);
     alike = alike && same_dense_layout(out, *tensor);
-  }
+  });
   if (alike) return run_flat(op, operands);
 
   at::TensorIterator iterator = iterator_over(operands, /*output=*/true);
