@@ -2,6 +2,7 @@
 # make language-model  a small transformer on Shakespeare: memory and time with and without logits
 # make figures  the lecture's figures and their numbers, into docs/ (a quarter of an hour)
 # make test   the whole test suite
+# make quick  the part of it that needs no compiler, no torch.compile and no patience
 # make fuzz   10^5 random calls of each function and operator, the kernels under sanitizers (hours)
 # make bench  the full benchmarks and the table of accuracy, into benchmarks/results/
 # make wheel  a wheel for this Python that knows several versions of torch, and the sdist, into dist/
@@ -28,7 +29,7 @@ BIN := $(VENV)/bin
 SOURCES := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cuh' -o -name '*.cu')
 CXX_OR_DEFAULT := $(if $(filter default undefined,$(origin CXX)),c++,$(CXX))
 
-.PHONY: demo language-model figures test fuzz bench wheel wheel-check cuda-build cuda-check \
+.PHONY: demo language-model figures test quick fuzz bench wheel wheel-check cuda-build cuda-check \
     cuda-check-build cuda-check-test cuda-check-bench lint tools \
     build clean distclean
 
@@ -45,8 +46,13 @@ figures: build
 	set -e; for name in $(FIGURES); do \
 	    $(BIN)/python examples/$$name.py --plot docs/$$name.png --json docs/$$name.json; done
 
+# A process for each processor, and a file's tests in one of them, which may share what they make.
+# Threads of OpenMP that wait for work would take the other process's processor.
+SUITE := OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 test: build
-	$(BIN)/python -m pytest $(PYTEST)
+	$(SUITE) $(PYTEST)
+quick: build
+	$(SUITE) -m "not (compiler or slow or other_capability)" $(PYTEST)
 
 # CALLS=1000 makes it minutes; FUZZ="cross_entropy hooks" takes some.
 CALLS ?= 100000

@@ -35,11 +35,16 @@ def choose_capability(wanted: str, supported: Container[str]) -> str:
     return best
 
 
+def use_kernels(capability: str) -> None:
+    """Switches to the kernels of ``capability``, which the processor has to run."""
+    global _capability
+    _C.set_kernels(import_compiled(_MODULES[capability]).kernels)
+    _capability = capability
+
+
 # torch has looked at the processor and at ATEN_CPU_CAPABILITY, which it believes.
-_capability = choose_capability(
-    torch.backends.cpu.get_cpu_capability(), _C.supported_capabilities()
-)
-_C.set_kernels(import_compiled(_MODULES[_capability]).kernels)
+_capability = ""
+use_kernels(choose_capability(torch.backends.cpu.get_cpu_capability(), _C.supported_capabilities()))
 
 
 def cpu_capability() -> str:

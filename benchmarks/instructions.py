@@ -38,7 +38,7 @@ PACK = 16
 
 POINTWISE = re.compile(r"pointwise<\(activations_ext::Pass\)(\d), activations_ext::(\w+), (\w+)>")
 ROW = re.compile(
-    r"(row_statistics|row_statistics_gradient|softmax_rows|softmax_gradient_rows)<(.*?), "
+    r"(row_statistics|row_statistics_backward|softmax_rows|softmax_backward_rows)<(.*?), "
     r"activations_ext::cuda::Team<(\d+), \(activations_ext::cuda::By\)0"
 )
 

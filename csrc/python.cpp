@@ -304,7 +304,7 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
         pybind11::gil_scoped_release no_gil;
         at::AutoDispatchBelowADInplaceOrView below;
         const RowArguments rows = {logits, 1, target, weight, ignore_index, softcap};
-        row_statistics_gradient(
+        row_statistics_backward(
             {grad_log_sum, grad_target_logit, grad_weighted_sum, {}, rows, maximum, log_sum, {}},
             /*overwrite=*/true);
       });

@@ -23,6 +23,8 @@ os.environ["TORCHINDUCTOR_CACHE_DIR"] = _cache.name
 os.environ["ACTIVATIONS_EXT_COMPILED"] = "ours"
 
 
+from helpers import kernels_of, own_capabilities  # noqa: E402 - torch reads the environment
+
 ONLY_ON_CPU = (
     *("architectures", "benchmarks", "build", "capabilities", "compile", "compiled_choice"),
     *(
@@ -41,6 +43,9 @@ ONLY_ON_CPU = (
 from the same float32: test_cuda.py has every pattern for it."""
 
 
+LONG = ("compiler", "slow")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--device", help="where tensors are made that name no device")
 
@@ -48,6 +53,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if device := config.getoption("--device"):
         torch.set_default_device(device)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """On the instruction sets below this process's own too, where a test asks for each."""
+    if metafunc.definition.get_closest_marker("each_capability"):
+        *others, own = own_capabilities()
+        marked = [pytest.param(name, marks=pytest.mark.other_capability) for name in others]
+        metafunc.parametrize("capability", [own, *marked], indirect=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: several processes then end at about the same time."""
+    items.sort(
+        key=lambda item: next(
+            (i for i, m in enumerate(LONG) if item.get_closest_marker(m)), len(LONG)
+        )
+    )
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -61,6 +83,19 @@ def _deterministic() -> Iterator[None]:
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def capability(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The instruction set of our kernels in this test: this process's own, unless the test is
+    marked ``each_capability``."""
+    own = own_capabilities()[-1]
+    wanted = getattr(request, "param", own)
+    if wanted == own:
+        yield own
+        return
+    with kernels_of(wanted):
+        yield wanted
 
 
 @pytest.fixture

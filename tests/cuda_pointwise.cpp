@@ -18,11 +18,17 @@ int readings[4] = {};
 template <Pass kPass, class S, class A>
 void run(const A& f, const Array<S>& out, const Array<S>& a, const Array<S>& b,
          const cuda::Walk& walk) {
-  const cuda::Inputs<S> in = {a.read(), b.read(), walk};
-  const cuda::Plan plan(out.read(), in, kPass != Pass::kForward, out.size());
-  ++readings[int(plan.reading)];
-  cuda_on_host::launch(&cuda::pointwise<kPass, A, S>, unsigned(plan.blocks(32)), 32, f, out.data(),
-                       in, plan);
+  const auto on = [&](const auto& in) {
+    const cuda::Plan plan(out.read(), in, out.size());
+    ++readings[int(plan.reading)];
+    cuda_on_host::launch(&cuda::pointwise<kPass, A, S>, unsigned(plan.blocks(32)), 32, f,
+                         out.data(), in, plan);
+  };
+  if constexpr (kPass == Pass::kForward) {
+    on(cuda::Inputs<S, 1>{{a.read()}, walk});
+  } else {
+    on(cuda::Inputs<S, 2>{{a.read(), b.read()}, walk});
+  }
 }
 
 template <Pass kPass, class S, class A>
@@ -100,6 +106,38 @@ void every_pass() {
   awkward<Pass::kCurvatureOfResult, S>(Tanh{});
 }
 
+template <class S>
+__global__ void difference_times(S* out, cuda::Inputs<S, 3> in, cuda::Plan plan) {
+  const auto f = [](S x, S y, S z) {
+    return cuda::rounded<S>((cuda::widened(x) - cuda::widened(y)) * cuda::widened(z));
+  };
+  cuda::sweep(f, out, in, plan);
+}
+
+// Three inputs: alike, shifted, and one of them expanded.
+template <class S>
+void three_inputs() {
+  for (const int64_t count : {1, 8, 100, 776})
+    for (const int offset : {0, 3})
+      for (const bool expanded : {false, true}) {
+        const auto x = drawn<S>(count), y = drawn<S>(count, 1.0, offset), z = drawn<S>(count);
+        cuda::Walk walk;
+        if (expanded) {
+          walk = cuda::Walk(std::vector<int64_t>{count});
+          walk.strides[0][0] = walk.strides[1][0] = 1;
+        }
+        Array<S> out(count), right(count);
+        for (int64_t i = 0; i < count; ++i)
+          right[i] = cuda::rounded<S>((x.number(i) - y.number(i)) * z.number(expanded ? 0 : i));
+        const cuda::Inputs<S, 3> in = {{x.read(), y.read(), z.read()}, walk};
+        const cuda::Plan plan(out.read(), in, count);
+        cuda_on_host::launch(&difference_times<S>, unsigned(plan.blocks(32)), 32, out.data(), in,
+                             plan);
+        expect(out == right, "three inputs, %d bytes: differs with %ld elements from %d",
+               int(sizeof(S)), long(count), offset);
+      }
+}
+
 void every_divisor() {
   for (int64_t by = 1; by < int64_t(1) << 31; by += 1 + by / 7)
     for (int64_t n : {int64_t(0), by - 1, by, 2 * by - 1, cuda::Walk::kMostElements / by * by - 1,
@@ -116,6 +154,8 @@ int main() {
   every_pass<double>();
   every_pass<cuda::BFloat16>();
   every_pass<cuda::Half>();
+  three_inputs<float>();
+  three_inputs<cuda::BFloat16>();
   every_divisor();
   for (const int runs : readings)
     expect(runs > 50, "a way of reading was hardly used: %d runs", runs);

@@ -354,7 +354,7 @@ void several_rounds() {
   const RowShape shape = {rows, 1, classes};
   const RowLayout at = {classes, 0, 1};
   cuda_on_host::launch(
-      &cuda::softmax_gradient_rows<
+      &cuda::softmax_backward_rows<
           LogSoftmax, float, cuda::Team<cuda::kRowThreads, cuda::By::kPacks>, cuda::Keep::kNowhere>,
       dim3(1), cuda::kRowThreads, shape, Matrix<const void*>{grad.data(), at},
       Matrix<const void*>{logits.data(), at}, Matrix<void*>{out.data(), at});

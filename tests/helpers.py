@@ -6,7 +6,8 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from activations_ext import _C
+from activations_ext._kernels import cpu_capability, use_kernels
 from activations_ext.registry import ACTIVATIONS, Activation
 from cases import BOUNDED, KINKS, OTHERS, SAVES_RESULT, SAVES_RESULT_IN_PLACE
 
@@ -267,10 +269,26 @@ def run_python(code: str, *arguments: str, **environment: str) -> str:
     return process.stdout
 
 
-def results_by_capability(code: str, directory: Path) -> list[list[Tensor]]:
-    """What ``code`` saves under ``sys.argv[1]``, on each instruction set of this processor."""
-    results = []
-    for capability in CAPABILITIES:
-        run_python(code, str(directory / capability), ATEN_CPU_CAPABILITY=capability)
-        results.append(list(torch.load(directory / capability)))
-    return results
+def own_capabilities() -> tuple[str, ...]:
+    """The instruction sets up to this process's own, which is the last."""
+    return CAPABILITIES[: CAPABILITIES.index(cpu_capability().lower()) + 1]
+
+
+@contextmanager
+def kernels_of(capability: str) -> Iterator[None]:
+    """Our kernels are those of another instruction set, one of CAPABILITIES."""
+    own = cpu_capability()
+    use_kernels(capability.upper())
+    try:
+        yield
+    finally:
+        use_kernels(own)
+
+
+def results_by_capability(results: Callable[[], Iterable[Tensor]]) -> list[list[Tensor]]:
+    """What ``results`` returns on each instruction set of this process."""
+    by_capability = []
+    for capability in own_capabilities():
+        with kernels_of(capability):
+            by_capability.append(list(results()))
+    return by_capability

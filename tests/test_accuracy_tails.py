@@ -12,6 +12,8 @@ from torch import Tensor
 from activations_ext import functional as F
 from helpers import Case, case_of, rounding_unit, sample
 
+pytestmark = pytest.mark.each_capability
+
 mpmath.mp.dps = 60
 SMALLEST_NORMAL = torch.finfo(torch.float32).smallest_normal
 

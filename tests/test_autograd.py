@@ -24,6 +24,8 @@ from helpers import (
     sample,
 )
 
+pytestmark = pytest.mark.each_capability
+
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 default_case = pytest.mark.parametrize("case", DEFAULT_CASES, ids=str)
 inplace_case = pytest.mark.parametrize("case", INPLACE_CASES, ids=str)

@@ -21,6 +21,7 @@ import torch
 
 from benchmarks import instructions, sass
 from helpers import COMPILER
+from programs import compiled
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -79,18 +80,16 @@ FAULTS: dict[str, dict[str, Fault]] = {
         ),
     },
     "pointwise": {
-        "a write beyond the end": Fault("pointwise_sweep.cuh", "if (place(k) >= left) break;", ""),
+        "a write beyond the end": Fault("sweep.cuh", "if (place(k) >= left) break;", ""),
         "a tail that is left out": Fault(
-            "pointwise_sweep.cuh", "edge < plan.count - in_packs", "edge < plan.begin"
+            "sweep.cuh", "edge < plan.count - in_packs", "edge < plan.begin"
         ),
         "a head where the tail is": Fault(
-            "pointwise_sweep.cuh", "edge < plan.begin ? edge : edge + in_packs", "edge + in_packs"
+            "sweep.cuh", "edge < plan.begin ? edge : edge + in_packs", "edge + in_packs"
         ),
-        "packs of another start": Fault(
-            "pointwise_sweep.cuh", "alike(in.a) && (!two || alike(in.b))", "true"
-        ),
+        "packs of another start": Fault("sweep.cuh", "alike", "true", after=" ? Reading::kAligned"),
         "shifted packs up to the ends": Fault(
-            "pointwise_sweep.cuh",
+            "sweep.cuh",
             "if (reading != Reading::kShifted || packs == 0) return;",
             "return;",
         ),
@@ -100,26 +99,32 @@ FAULTS: dict[str, dict[str, Fault]] = {
             "past & 8 ? words[i + 1] : words[i]",
         ),
         "packs over the end of a row": Fault(
-            "pointwise_sweep.cuh", "walk.sizes[0].size % Pack<S>::kCount == 0", "true"
+            "sweep.cuh", "walk.sizes[0].size % Pack<S>::kCount == 0", "true"
+        ),
+        "the numbers of another input": Fault(
+            "sweep.cuh", "in.data[input]", "in.data[0]", before="load(input, "
         ),
         "the strides of another dimension": Fault(
             "walk.h", "strides[input][d]", "strides[input][0]", after=";"
         ),
     },
-    "prelu": {
+    "channels": {
         "a missing barrier": Fault(
-            "prelu_sweep.cuh", "__syncthreads();", "", after="\n      if (int(threadIdx.x) < half)"
+            "channel_sweep.cuh",
+            "__syncthreads();",
+            "",
+            after="\n      if (int(threadIdx.x) < half)",
         ),
         "parts put together too early": Fault(
-            "prelu_sweep.cuh", "__syncthreads();", "", after="  // before they are put together"
+            "channel_sweep.cuh", "__syncthreads();", "", after="  // before they are put together"
         ),
         "sums that others have not read": Fault(
-            "prelu_sweep.cuh", "__syncthreads();", "", after="  // the sums before have been read"
+            "channel_sweep.cuh", "__syncthreads();", "", after="  // the sums before have been read"
         ),
         "the weight of the channel before": Fault(
-            "prelu_sweep.cuh", "channel + 1 == at.channels ? 0 : channel + 1", "channel"
+            "channel_sweep.cuh", "channel + 1 == at.channels ? 0 : channel + 1", "channel"
         ),
-        "a part of a sum left out": Fault("prelu_sweep.cuh", "1", "2", before="int row = "),
+        "a part of a sum left out": Fault("channel_sweep.cuh", "1", "2", before="int row = "),
     },
     "rows": {
         "sums overwritten before all have read them": Fault(
@@ -169,14 +174,10 @@ def compile_for_host(name: str, directory: Path) -> Path:
     shutil.copytree(ROOT / "csrc", directory / "csrc")
     for number, fault in enumerate(FAULTS[name].values(), 1):
         fault.plant(directory / "csrc", number)
-    program = directory / name
     command = [*COMPILER, "-std=c++20", "-O0", "-fsanitize=address,undefined"]
     command += ["-fno-sanitize-recover=all", "-ffp-contract=off", f"-I{directory}/csrc"]
     command += [f"-I{ROOT}/tests", f"-isystem{TOOLKIT}/include", f"{ROOT}/tests/cuda_{name}.cpp"]
-    compiled = subprocess.run([*command, "-o", str(program)], capture_output=True, text=True)
-    if "cannot find" in compiled.stderr and "asan" in compiled.stderr:
-        pytest.skip("the compiler comes without its sanitizers")
-    assert compiled.returncode == 0, compiled.stderr[-3000:]
+    program, _ = compiled(command, directory / "csrc")
     return program
 
 
@@ -223,7 +224,7 @@ def test_the_net_holds(asked: tuple[str, str], runs: dict[tuple[str, str], Run])
     assert runs[asked].result().returncode != 0
 
 
-def test_views_are_walked_in_the_order_of_the_output(tmp_path: Path) -> None:
+def test_views_are_walked_in_the_order_of_the_output() -> None:
     """The launcher's part of reading inputs in place, on the CPU's tensors."""
     from torch.utils import cpp_extension
 
@@ -234,9 +235,7 @@ def test_views_are_walked_in_the_order_of_the_output(tmp_path: Path) -> None:
     command += [f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"]
     command += [f"-L{path}" for path in libraries] + ["-ltorch_cpu", "-lc10"]
     command += [f"-Wl,-rpath,{path}" for path in libraries]
-    program = str(tmp_path / "walk")
-    compiled = subprocess.run([*command, "-o", program], capture_output=True, text=True)
-    assert compiled.returncode == 0, compiled.stderr[-3000:]
+    program, _ = compiled(command)
     result = subprocess.run([program], capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (0, "clean\n"), result.stdout + result.stderr
 
@@ -249,15 +248,13 @@ CARDS = os.environ.get("CUDA_CARDS", "90").split(",")
     ("source", "kernels"),
     [("pointwise_kernels", 316), ("row_kernels", 400), ("mixture_kernels", 64)],
 )
-def test_nvcc_compiles_every_kernel(source: str, kernels: int, tmp_path: Path) -> None:
+def test_nvcc_compiles_every_kernel(source: str, kernels: int) -> None:
     """For every dtype; none has a stack frame or spills registers."""
     command = [str(TOOLKIT / "bin/nvcc"), "-std=c++20", "--expt-relaxed-constexpr", "-Xptxas", "-v"]
     command += [f"-gencode=arch=compute_{card},code=sm_{card}" for card in CARDS]
     command += ["--threads", "0", "-fatbin", str(ROOT / f"csrc/cuda/{source}.cu")]
-    command += ["-o", str(tmp_path / "kernels.fatbin")]
-    compiled = subprocess.run(command, capture_output=True, text=True)
-    assert compiled.returncode == 0, compiled.stderr[-3000:]
-    frames = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill", compiled.stderr)
+    _, messages = compiled(command)
+    frames = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill", messages)
     assert len(frames) >= kernels * len(CARDS)
     assert set(frames) == {("0", "0")}
 
@@ -271,16 +268,16 @@ namespace activations_ext::cuda {
 using Warp = Team<32, By::kPacks>;
 using Block = Team<kRowThreads, By::kPacks>;
 #define POINTWISE(F, S)                                                              \
-  template __global__ void pointwise<Pass::kForward, F, S>(F, S*, Inputs<S>, Plan);  \
-  template __global__ void pointwise<Pass::kBackward, F, S>(F, S*, Inputs<S>, Plan);
+  template __global__ void pointwise<Pass::kForward, F, S>(F, S*, Inputs<S, 1>, Plan);  \
+  template __global__ void pointwise<Pass::kBackward, F, S>(F, S*, Inputs<S, 2>, Plan);
 #define SOFTMAX(F, S, T, K)                                                                       \
   template __global__ void softmax_rows<F, S, T, K>(RowShape, Matrix<const void*>, Matrix<void*>); \
-  template __global__ void softmax_gradient_rows<F, S, T, K>(RowShape, Matrix<const void*>,        \
+  template __global__ void softmax_backward_rows<F, S, T, K>(RowShape, Matrix<const void*>,        \
                                                              Matrix<const void*>, Matrix<void*>);
 #define STATISTICS(S, W, C, T)                                                                   \
   template __global__ void row_statistics<S, W, C, T>(StatisticsRows, StatisticsResults, int64_t*, \
                                                       TeamSums<Compute<S>>*);                     \
-  template __global__ void row_statistics_gradient<S, W, C, T>(StatisticsRows, StatisticsGradient);
+  template __global__ void row_statistics_backward<S, W, C, T>(StatisticsRows, StatisticsGradient);
 POINTWISE(GELU, float)
 POINTWISE(Mish, BFloat16)
 SOFTMAX(Softmax, float, Warp, Keep::kInRegisters)
@@ -333,6 +330,6 @@ def test_main_loops_of_rows_move_packs_and_nothing_narrower(
         for loop in loops:
             moves = {o for o in map(kernel.opcode, loop) if o.startswith(("LDG", "STG"))}
             assert moves <= {"LDG.E.128", "STG.E.EF.128"}, (kernel.name, moves)
-        two = "softmax_gradient" in kernel.name or "With)2" in kernel.name
+        two = "softmax_backward" in kernel.name or "With)2" in kernel.name
         loads = instructions.AHEAD * (2 if two else 1)
         assert instructions.in_flight(kernel, loads) >= 32, kernel.name

@@ -9,6 +9,7 @@ from torch import Tensor
 from helpers import CASES, Case, assert_same_bits, gradient
 
 pytestmark = [
+    pytest.mark.each_capability,
     pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str),
     pytest.mark.parametrize("case", CASES, ids=str),
 ]

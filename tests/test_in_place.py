@@ -27,6 +27,8 @@ from helpers import (
     sample,
 )
 
+pytestmark = pytest.mark.each_capability
+
 inplace_case = pytest.mark.parametrize("case", INPLACE_CASES, ids=str)
 
 

@@ -22,6 +22,8 @@ from helpers import (
     sample,
 )
 
+pytestmark = pytest.mark.each_capability
+
 
 def numbers(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:
     return sample(max(1, torch.Size(shape).numel()), dtype, seed)[: torch.Size(shape).numel()].view(

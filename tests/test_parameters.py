@@ -23,6 +23,8 @@ from helpers import (
     sample,
 )
 
+pytestmark = pytest.mark.each_capability
+
 WITH_PARAMETERS = [case for case in DEFAULT_CASES if case.parameters]
 EVERY_PARAMETER = [
     (case, position) for case in WITH_PARAMETERS for position in range(len(case.parameters))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -11,7 +11,9 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from activations_ext import functional as F
 from activations_ext import nn
-from helpers import CAPABILITIES, DTYPES, assert_same_bits, opcheck, run_python, sample
+from helpers import DTYPES, assert_same_bits, opcheck, results_by_capability, sample
+
+pytestmark = pytest.mark.each_capability
 
 
 def numbers(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:
@@ -277,22 +279,20 @@ def test_module_is_torchs() -> None:
     assert_same_bits(ours(x), torchs(x))
 
 
-CAPABILITY = """
-import torch
-from helpers import sample
-from activations_ext import functional as F
-for shape in ((33, 5), (2, 3, 70, 90), (9000, 3)):
-    x = sample(torch.Size(shape).numel()).view(shape).requires_grad_()
-    w = torch.linspace(-0.6, 0.9, shape[1]).requires_grad_()
-    g = torch.autograd.grad(F.prelu(x, w), (x, w), x.detach().cos())
-    print(F.prelu(x, w).double().sum().item(), g[0].double().sum().item())
-    print(*("%.5g" % total for total in g[1].tolist()[:5]))
-"""
+def values_and_gradients() -> Iterator[Tensor]:
+    for shape in ((33, 5), (2, 3, 70, 90), (9000, 3)):
+        x = sample(torch.Size(shape).numel()).view(shape).requires_grad_()
+        w = torch.linspace(-0.6, 0.9, shape[1]).requires_grad_()
+        y = F.prelu(x, w)
+        yield from (y.detach(), *torch.autograd.grad(y, (x, w), x.detach().cos()))
 
 
 def test_instruction_sets_agree() -> None:
     """The values to the bit, the weight's sums to five digits."""
-    outputs = {
-        run_python(CAPABILITY, ATEN_CPU_CAPABILITY=capability) for capability in CAPABILITIES
-    }
-    assert len(outputs) == 1
+    results = results_by_capability(values_and_gradients)
+    for other in results[1:]:
+        for ours, theirs in zip(results[0], other, strict=True):
+            if ours.dim() == 1:
+                torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=0)
+            else:
+                assert_same_bits(ours, theirs)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -14,6 +13,8 @@ from torch.utils.checkpoint import checkpoint
 
 from activations_ext import functional as F
 from helpers import DTYPES, opcheck, results_by_capability, sample
+
+pytestmark = pytest.mark.each_capability
 
 LOWER, UPPER = 1 / 8, 1 / 3
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -228,23 +229,17 @@ def test_a_wrong_seed_is_refused() -> None:
                 call(seed)
 
 
-CAPABILITY = """
-import sys, torch
-from helpers import CAPABILITIES, DTYPES, sample
-from activations_ext import functional as F
-results = []
-for dtype in DTYPES:
-    torch.manual_seed(0)
-    x = sample(5003, dtype).requires_grad_()
-    for y in (F.rrelu(x, training=True), F.shift_dropout(x, 0.3, -1.25)):
-        results += [y.detach(), *torch.autograd.grad(y, x, torch.ones_like(y))]
-torch.save(results, sys.argv[1])
-"""
+def values_and_gradients() -> Iterator[Tensor]:
+    for dtype in DTYPES:
+        torch.manual_seed(0)
+        x = sample(5003, dtype).requires_grad_()
+        for y in (F.rrelu(x, training=True), F.shift_dropout(x, 0.3, -1.25)):
+            yield from (y.detach(), *torch.autograd.grad(y, x, torch.ones_like(y)))
 
 
-def test_instruction_sets_draw_the_same_numbers(tmp_path: Path) -> None:
+def test_instruction_sets_draw_the_same_numbers() -> None:
     """Each element's result is the same but for a product that may or may not be fused."""
-    results = results_by_capability(CAPABILITY, tmp_path)
+    results = results_by_capability(values_and_gradients)
     for other in results[1:]:
         for ours, theirs in zip(results[0], other, strict=True):
             eps = torch.finfo(ours.dtype).eps

@@ -23,6 +23,8 @@ from helpers import (
     ulp_errors,
 )
 
+pytestmark = pytest.mark.each_capability
+
 KEEPS_INPUT = [case for case in CASES if not case.saves_result]
 half = pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 

@@ -13,6 +13,8 @@ from torch import Tensor
 from activations_ext import functional as F
 from helpers import CASES, DEFAULT_CASES, DTYPES, Case, assert_same_bits, case_of, gradient, sample
 
+pytestmark = pytest.mark.each_capability
+
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 
 

@@ -17,6 +17,8 @@ from activations_ext import nn
 from cases import BOUNDED
 from helpers import DTYPES, sample, ulp_errors
 
+pytestmark = pytest.mark.each_capability
+
 # Of rows and losses, with tests of their own, which use these samples too.
 ROWS = {"softmax", "softmin", "log_softmax", "cross_entropy", "nll_loss"}
 ROWS |= {"binary_cross_entropy_with_logits", "linear_cross_entropy"}

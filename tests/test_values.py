@@ -22,6 +22,8 @@ from helpers import (
     ulp_errors,
 )
 
+pytestmark = pytest.mark.each_capability
+
 COUNT = 40_000
 
 # Where a result is on purpose not torch's: (activation, what) → why.

@@ -38,7 +38,7 @@ Tensor softmax_backward(const Tensor& grad_output, const Tensor& output, int64_t
   if (input_dtype != output.scalar_type() || !takes(grad_output, output) || !has_dim(output, dim))
     return kTorchs(grad_output, output, dim, input_dtype);
   if (dim < 0) dim += std::max<int64_t>(1, output.dim());
-  return launch_on(output).softmax_gradient(grad_output, output, dim, kLogarithm);
+  return launch_on(output).softmax_backward(grad_output, output, dim, kLogarithm);
 }
 
 CrossEntropy compute_beyond = nullptr;

@@ -28,26 +28,21 @@ class CpuLaunchers final : public Launchers {
                     const at::Tensor& seed) const override;
 
   at::Tensor softmax(const at::Tensor& input, int64_t dim, bool logarithm) const override;
-  at::Tensor softmax_gradient(const at::Tensor& grad_output, const at::Tensor& result, int64_t dim,
+  at::Tensor softmax_backward(const at::Tensor& grad_output, const at::Tensor& result, int64_t dim,
                               bool logarithm) const override;
   RowStatisticsTensors row_statistics(const RowsOfLogits& rows, bool expected) const override;
-  at::Tensor row_statistics_gradient(const RowsOfLogits& rows, const RowStatisticsTensors& row,
+  at::Tensor row_statistics_backward(const RowsOfLogits& rows, const RowStatisticsTensors& row,
                                      const RowStatisticsTensors& grad,
                                      bool overwrite) const override;
   CrossEntropyTensors cross_entropy(const RowsOfLogits& of, int64_t reduction) const override;
-  at::Tensor cross_entropy_gradient(const at::Tensor& grad_output, const at::Tensor& share,
+  at::Tensor cross_entropy_backward(const at::Tensor& grad_output, const at::Tensor& share,
                                     const RowsOfLogits& of,
                                     const RowStatisticsTensors& row) const override;
 
   at::Tensor mixture_nll(const MixtureTensors& of) const override;
-  MixtureGradientTensors mixture_gradient(const at::Tensor& grad_nll,
+  MixtureGradientTensors mixture_backward(const at::Tensor& grad_nll,
                                           const MixtureTensors& of) const override;
   void check_targets(c10::Device) const override {}
-
-  at::Tensor binary_losses(const BinaryOperands& of) const override;
-  double binary_sum(const BinaryOperands& of) const override;
-  at::Tensor binary_gradient(const at::Tensor& grad_output, double scale,
-                             const BinaryOperands& of) const override;
 };
 
 // Large new tensors have memory of their own (large_blocks.h), and are written past the cache.

@@ -1,6 +1,7 @@
 #include <numeric>
 #include <vector>
 
+#include "binary_cross_entropy.h"
 #include "cpu_launchers.h"
 #include "elementwise.h"
 
@@ -13,13 +14,13 @@ const BinaryCrossEntropyKernels& kernels_of(const at::Tensor& logits) {
 
 }  // namespace
 
-at::Tensor CpuLaunchers::binary_losses(const BinaryOperands& of) const {
+at::Tensor binary_losses(const BinaryOperands& of) {
   const at::Tensor out = empty_output(of.target, {});
   run({kernels_of(of.logits).losses}, {&out, &of.logits, &of.target, &of.pos_weight, &of.weight});
   return out;
 }
 
-double CpuLaunchers::binary_sum(const BinaryOperands& of) const {
+double binary_sum(const BinaryOperands& of) {
   constexpr int64_t kRange = 16 * 1024;  // the same on any number of threads
   const Operands operands = {&of.logits, &of.target, &of.pos_weight, &of.weight};
   for (const at::Tensor* tensor : operands) check_storage(*tensor);
@@ -42,8 +43,7 @@ double CpuLaunchers::binary_sum(const BinaryOperands& of) const {
   return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
 
-at::Tensor CpuLaunchers::binary_gradient(const at::Tensor& grad_output, double scale,
-                                         const BinaryOperands& of) const {
+at::Tensor binary_backward(const at::Tensor& grad_output, double scale, const BinaryOperands& of) {
   const at::Tensor out = empty_output(of.logits, {});
   run({kernels_of(of.logits).gradient, &scale},
       {&out, &grad_output, &of.logits, &of.target, &of.pos_weight, &of.weight});

@@ -8,8 +8,10 @@
 #include <ATen/ops/empty_like.h>
 
 #include <array>
+#include <vector>
 
 #include "cpu_launchers.h"
+#include "share.h"
 
 namespace activations_ext::cpu {
 namespace {
@@ -26,15 +28,17 @@ struct Losses {
   int64_t kept = 0;  // rows that are not ignored
 };
 
-// The sum of the losses, each of which is written to `losses` unless that is nullptr.
+// The sum of the losses of the rows [begin, end), each of which is written to `losses` unless that
+// is nullptr.
 template <class S, class Compute = at::opmath_type<S>>
-Losses losses_of(const RowsOfLogits& of, const RowStatisticsTensors& row, S* losses) {
+Losses losses_of(const RowsOfLogits& of, const RowStatisticsTensors& row, S* losses, int64_t begin,
+                 int64_t end) {
   const int64_t* classes = of.target.const_data_ptr<int64_t>();
   const Compute* log_sum = row.log_sum.const_data_ptr<Compute>();
   const Compute* target_logit = row.target_logit.const_data_ptr<Compute>();
   Losses result;
   std::array<double, 4> sums = {};  // an addition takes longer than the next row may wait
-  for (int64_t r = 0; r < of.target.numel(); ++r) {
+  for (int64_t r = begin; r < end; ++r) {
     const bool kept = classes[r] != of.ignore_index;
     const Compute loss = kept ? log_sum[r] - target_logit[r] : Compute(0);
     result.kept += kept;
@@ -43,6 +47,21 @@ Losses losses_of(const RowsOfLogits& of, const RowStatisticsTensors& row, S* los
   }
   result.sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
   return result;
+}
+
+// Of all rows: added up by blocks, so that the sum is the same on any number of threads.
+template <class S>
+Losses losses_of(const RowsOfLogits& of, const RowStatisticsTensors& row, S* losses) {
+  const int64_t rows = of.target.numel();
+  if (rows <= kElementBlock) return losses_of(of, row, losses, 0, rows);
+  std::vector<Losses> blocks((rows + kElementBlock - 1) / kElementBlock);
+  share(rows, kElementBlock, worth::kElements, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; r += kElementBlock)
+      blocks[r / kElementBlock] = losses_of(of, row, losses, r, std::min(r + kElementBlock, end));
+  });
+  Losses all;
+  for (const auto& [sum, kept] : blocks) all = {all.sum + sum, all.kept + kept};
+  return all;
 }
 
 // grad_output · share of each row, and its negative.
@@ -58,10 +77,12 @@ RowStatisticsTensors gradients_of_rows(const at::Tensor& grad_output, const at::
   Compute *up = grad.log_sum.mutable_data_ptr<Compute>(),
           *down = grad.target_logit.mutable_data_ptr<Compute>();
   const int64_t step = grad_output.dim() == 0 ? 0 : 1;
-  for (int64_t r = 0; r < like.numel(); ++r) {
-    up[r] = classes[r] == of.ignore_index ? Compute(0) : factor * Compute(of_row[r * step]);
-    down[r] = -up[r];
-  }
+  cpu::share(like.numel(), kElementBlock, worth::kElements, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      up[r] = classes[r] == of.ignore_index ? Compute(0) : factor * Compute(of_row[r * step]);
+      down[r] = -up[r];
+    }
+  });
   return grad;
 }
 
@@ -85,14 +106,14 @@ CrossEntropyTensors CpuLaunchers::cross_entropy(const RowsOfLogits& of, int64_t 
   return result;
 }
 
-at::Tensor CpuLaunchers::cross_entropy_gradient(const at::Tensor& grad_output,
+at::Tensor CpuLaunchers::cross_entropy_backward(const at::Tensor& grad_output,
                                                 const at::Tensor& share, const RowsOfLogits& of,
                                                 const RowStatisticsTensors& row) const {
   RowStatisticsTensors grad;
   AT_DISPATCH_FLOATING_TYPES_AND2(
       at::kBFloat16, at::kHalf, of.logits.scalar_type(), "cross_entropy_backward",
       [&] { grad = gradients_of_rows<scalar_t>(grad_output, share, of, row.log_sum); });
-  return row_statistics_gradient(of, row, grad, /*overwrite=*/false);
+  return row_statistics_backward(of, row, grad, /*overwrite=*/false);
 }
 
 }  // namespace activations_ext::cpu

@@ -30,7 +30,7 @@ at::Tensor CpuLaunchers::mixture_nll(const MixtureTensors& of) const {
   return nll;
 }
 
-MixtureGradientTensors CpuLaunchers::mixture_gradient(const at::Tensor& grad_nll,
+MixtureGradientTensors CpuLaunchers::mixture_backward(const at::Tensor& grad_nll,
                                                       const MixtureTensors& of) const {
   const MixtureJob job(of);
   const MixtureGradientTensors result = job.empty_gradient();

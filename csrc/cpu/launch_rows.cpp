@@ -65,7 +65,7 @@ at::Tensor CpuLaunchers::softmax(const at::Tensor& input, int64_t dim, bool loga
   return out;
 }
 
-at::Tensor CpuLaunchers::softmax_gradient(const at::Tensor& grad_output, const at::Tensor& result,
+at::Tensor CpuLaunchers::softmax_backward(const at::Tensor& grad_output, const at::Tensor& result,
                                           int64_t dim, bool logarithm) const {
   const at::Tensor out = contiguous_output(result);
   if (out.numel() == 0) return out;
@@ -87,7 +87,7 @@ RowStatisticsTensors CpuLaunchers::row_statistics(const RowsOfLogits& of, bool e
   return row;
 }
 
-at::Tensor CpuLaunchers::row_statistics_gradient(const RowsOfLogits& of,
+at::Tensor CpuLaunchers::row_statistics_backward(const RowsOfLogits& of,
                                                  const RowStatisticsTensors& row,
                                                  const RowStatisticsTensors& grad,
                                                  bool overwrite) const {

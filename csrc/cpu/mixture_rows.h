@@ -175,7 +175,7 @@ void mixture_nll(const MixtureRows& job, void* nll, int64_t begin, int64_t end) 
 }
 
 template <class S>
-void mixture_gradient(const MixtureRows& job, const MixtureGradient& gradient, int64_t begin,
+void mixture_backward(const MixtureRows& job, const MixtureGradient& gradient, int64_t begin,
                       int64_t end) {
   using V = ComputeVec<S>;
   using Number = typename V::Number;
@@ -226,7 +226,7 @@ void mixture_gradient(const MixtureRows& job, const MixtureGradient& gradient, i
 
 template <class S>
 void fill_table(MixtureKernels (&table)[kNumbers], Number number) {
-  table[int(number)] = {&mixture_nll<S>, &mixture_gradient<S>};
+  table[int(number)] = {&mixture_nll<S>, &mixture_backward<S>};
 }
 
 }  // namespace activations_ext::cpu

@@ -22,7 +22,7 @@ void softmax_rows(const RowShape& shape, const Operands<S>& operands, int64_t be
 }
 
 template <class F, class S, bool kStream>
-void softmax_gradient_rows(const RowShape& shape, const Operands<S>& operands, int64_t begin,
+void softmax_backward_rows(const RowShape& shape, const Operands<S>& operands, int64_t begin,
                            int64_t end) {
   using V = ComputeVec<S>;
   for_each_group(shape, operands, begin, end, [](const auto& group) {
@@ -50,17 +50,17 @@ void softmax(const RowShape& shape, Matrix<const void*> input, Matrix<void*> out
 }
 
 template <class F, class S>
-void softmax_gradient(const RowShape& shape, Matrix<const void*> grad_output,
+void softmax_backward(const RowShape& shape, Matrix<const void*> grad_output,
                       Matrix<const void*> result, Matrix<void*> out, bool stream, int64_t begin,
                       int64_t end) {
   const Operands<S> operands = {{grad_output, shape}, {result, shape}, {out, shape}};
-  stream ? softmax_gradient_rows<F, S, true>(shape, operands, begin, end)
-         : softmax_gradient_rows<F, S, false>(shape, operands, begin, end);
+  stream ? softmax_backward_rows<F, S, true>(shape, operands, begin, end)
+         : softmax_backward_rows<F, S, false>(shape, operands, begin, end);
 }
 
 template <class F, class S>
 void fill_table(SoftmaxKernels (&table)[kNumbers], Number number) {
-  table[int(number)] = {&softmax<F, S>, &softmax_gradient<F, S>};
+  table[int(number)] = {&softmax<F, S>, &softmax_backward<F, S>};
 }
 
 }  // namespace activations_ext::cpu

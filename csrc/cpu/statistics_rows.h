@@ -129,7 +129,7 @@ void statistics_rows(const StatisticsRows& job, const StatisticsResults& results
 }
 
 template <class S, bool kAll, bool kCapped, bool kStream>
-void statistics_gradient_rows(const StatisticsRows& job, const StatisticsGradient& gradient,
+void statistics_backward_rows(const StatisticsRows& job, const StatisticsGradient& gradient,
                               int64_t begin, int64_t end) {
   using V = ComputeVec<S>;
   const Operands<S> operands = {
@@ -192,21 +192,21 @@ void statistics(const StatisticsRows& job, const StatisticsResults& results, int
 }
 
 template <class S>
-void statistics_gradient(const StatisticsRows& job, const StatisticsGradient& gradient,
+void statistics_backward(const StatisticsRows& job, const StatisticsGradient& gradient,
                          int64_t begin, int64_t end) {
   const bool all = gradient.grad_weighted_sum != nullptr || gradient.grad_expected_logit != nullptr;
   const auto run = [&]<bool kStream>() {
     if (job.softcap != 0)
-      return statistics_gradient_rows<S, true, true, kStream>(job, gradient, begin, end);
-    all ? statistics_gradient_rows<S, true, false, kStream>(job, gradient, begin, end)
-        : statistics_gradient_rows<S, false, false, kStream>(job, gradient, begin, end);
+      return statistics_backward_rows<S, true, true, kStream>(job, gradient, begin, end);
+    all ? statistics_backward_rows<S, true, false, kStream>(job, gradient, begin, end)
+        : statistics_backward_rows<S, false, false, kStream>(job, gradient, begin, end);
   };
   gradient.stream ? run.template operator()<true>() : run.template operator()<false>();
 }
 
 template <class S>
 void fill_table(StatisticsKernels (&table)[kNumbers], Number number) {
-  table[int(number)] = {&statistics<S>, &statistics_gradient<S>};
+  table[int(number)] = {&statistics<S>, &statistics_backward<S>};
 }
 
 }  // namespace activations_ext::cpu

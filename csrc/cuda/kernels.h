@@ -24,22 +24,22 @@ using PointwiseKernel = void (*)(const void* activation, void* out, const void* 
 using RandomKernel = void (*)(const void* activation, void* out, const void* a, const void* gate,
                               const int64_t* seed, int64_t count, cudaStream_t stream);
 
-// A weight for each channel; see prelu_sweep.cuh.
-struct PReLUKernels {
+// A weight for each channel; see channel_sweep.cuh.
+struct ChannelKernels {
   void (*forward)(void* out, const void* input, const void* weight, ChannelShape shape,
                   cudaStream_t stream);
-  // `partial` has room for prelu_splits(shape) numbers a channel.
+  // `partial` has room for channel_splits(shape) numbers a channel.
   void (*backward)(void* grad_input, void* grad_weight, double* partial, const void* grad_output,
                    const void* input, const void* weight, ChannelShape shape, cudaStream_t stream);
 };
 
 // In how many parts the sum of a channel is made: a part has some thousand elements.
-int prelu_splits(ChannelShape shape);
+int channel_splits(ChannelShape shape);
 
 struct KernelTable {
   PointwiseKernel pointwise[Activations::kSize][kNumbers][kPasses];
   RandomKernel random[RandomActivations::kSize][kNumbers];
-  PReLUKernels prelu[kNumbers];
+  ChannelKernels prelu[kNumbers];
 };
 
 const KernelTable& kernels();

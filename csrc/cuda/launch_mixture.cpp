@@ -16,7 +16,7 @@ at::Tensor CudaLaunchers::mixture_nll(const MixtureTensors& of) const {
   return nll;
 }
 
-MixtureGradientTensors CudaLaunchers::mixture_gradient(const at::Tensor& grad_nll,
+MixtureGradientTensors CudaLaunchers::mixture_backward(const at::Tensor& grad_nll,
                                                        const MixtureTensors& of) const {
   const MixtureJob job(of);
   const MixtureGradientTensors result = job.empty_gradient();

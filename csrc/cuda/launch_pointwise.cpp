@@ -91,7 +91,7 @@ std::pair<at::Tensor, at::Tensor> CudaLaunchers::prelu_backward(const at::Tensor
   const at::Tensor grad_input = overwrite ? grad : at::empty_like(x);
   const ChannelShape shape = channel_shape(x, weight.numel());
   const at::Tensor partial =
-      at::empty({prelu_splits(shape), shape.channels}, x.options().dtype(at::kDouble));
+      at::empty({channel_splits(shape), shape.channels}, x.options().dtype(at::kDouble));
   const Queue queue(input);
   kernels().prelu[int(number_of(x.scalar_type()))].backward(
       writable(grad_input), writable(grad_weight), partial.mutable_data_ptr<double>(),

@@ -62,7 +62,7 @@ at::Tensor CudaLaunchers::softmax(const at::Tensor& input, int64_t dim, bool log
   return out;
 }
 
-at::Tensor CudaLaunchers::softmax_gradient(const at::Tensor& grad_output, const at::Tensor& result,
+at::Tensor CudaLaunchers::softmax_backward(const at::Tensor& grad_output, const at::Tensor& result,
                                            int64_t dim, bool logarithm) const {
   const at::Tensor out = contiguous_output(result);
   if (out.numel() == 0) return out;
@@ -109,7 +109,7 @@ at::Tensor gradient_of_rows(const RowsOfLogits& of, bool overwrite, Describe des
 
 }  // namespace
 
-at::Tensor CudaLaunchers::row_statistics_gradient(const RowsOfLogits& of,
+at::Tensor CudaLaunchers::row_statistics_backward(const RowsOfLogits& of,
                                                   const RowStatisticsTensors& row,
                                                   const RowStatisticsTensors& grad,
                                                   bool overwrite) const {
@@ -141,7 +141,7 @@ CrossEntropyTensors CudaLaunchers::cross_entropy(const RowsOfLogits& of, int64_t
   return result;
 }
 
-at::Tensor CudaLaunchers::cross_entropy_gradient(const at::Tensor& grad_output,
+at::Tensor CudaLaunchers::cross_entropy_backward(const at::Tensor& grad_output,
                                                  const at::Tensor& share, const RowsOfLogits& of,
                                                  const RowStatisticsTensors& row) const {
   return gradient_of_rows(of, /*overwrite=*/false, [&](StatisticsJob& job) {

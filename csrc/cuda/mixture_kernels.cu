@@ -32,10 +32,10 @@ void queue_mixture(const MixtureRows& job, void* nll, cudaStream_t stream) {
 }
 
 template <class S>
-void queue_mixture_gradient(const MixtureRows& job, const MixtureGradient& gradient,
+void queue_mixture_backward(const MixtureRows& job, const MixtureGradient& gradient,
                             cudaStream_t stream) {
   with_scale_and_team(job, [&]<class F, int kThreads>(Blocks blocks) {
-    launch(&mixture_gradient<S, F, kThreads>, blocks, kRowThreads, stream, job, gradient);
+    launch(&mixture_backward<S, F, kThreads>, blocks, kRowThreads, stream, job, gradient);
   });
 }
 
@@ -43,10 +43,10 @@ void queue_mixture_gradient(const MixtureRows& job, const MixtureGradient& gradi
 
 const MixtureKernels& mixture_kernels(Number number) {
   static constexpr MixtureKernels table[kNumbers] = {
-      {&queue_mixture<float>, &queue_mixture_gradient<float>},
-      {&queue_mixture<double>, &queue_mixture_gradient<double>},
-      {&queue_mixture<BFloat16>, &queue_mixture_gradient<BFloat16>},
-      {&queue_mixture<Half>, &queue_mixture_gradient<Half>},
+      {&queue_mixture<float>, &queue_mixture_backward<float>},
+      {&queue_mixture<double>, &queue_mixture_backward<double>},
+      {&queue_mixture<BFloat16>, &queue_mixture_backward<BFloat16>},
+      {&queue_mixture<Half>, &queue_mixture_backward<Half>},
   };
   return table[int(number)];
 }

@@ -83,7 +83,7 @@ __global__ void mixture_nll(MixtureRows job, void* nll) {
 
 // To be launched with kRowThreads.
 template <class S, class F, int kThreads>
-__global__ void mixture_gradient(MixtureRows job, MixtureGradient gradient) {
+__global__ void mixture_backward(MixtureRows job, MixtureGradient gradient) {
   using T = Statistic<S>;
   const auto put = [](void* numbers, int64_t i, T x) {
     static_cast<S*>(numbers)[i] = rounded<S>(Compute<S>(StatisticNumber<S>(x)));

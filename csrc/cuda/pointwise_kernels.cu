@@ -1,9 +1,10 @@
 #include <algorithm>
 
+#include "../activations/prelu.h"
+#include "channel_sweep.cuh"
 #include "kernels.h"
 #include "launch_kernel.cuh"
 #include "pointwise_sweep.cuh"
-#include "prelu_sweep.cuh"
 #include "random_sweep.cuh"
 
 namespace activations_ext::cuda {
@@ -17,27 +18,34 @@ int64_t blocks_for(int64_t threads, int64_t each_block) {
 template <class A, class S, Pass kPass>
 void queue(const void* activation, void* out, const void* a, const void* b, const Walk& walk,
            int64_t count, cudaStream_t stream) {
-  const Inputs<S> in = {static_cast<const S*>(a), static_cast<const S*>(b), walk};
+  const auto in = [&] {
+    const auto* const x = static_cast<const S*>(a);
+    if constexpr (kPass == Pass::kForward) {
+      return Inputs<S, 1>{{x}, walk};
+    } else {
+      return Inputs<S, 2>{{x, static_cast<const S*>(b)}, walk};
+    }
+  }();
   S* const to = static_cast<S*>(out);
-  const Plan plan(to, in, kPass != Pass::kForward, count);
+  const Plan plan(to, in, count);
   launch(&pointwise<kPass, A, S>, {plan.blocks(kThreads)}, kThreads, stream,
          *static_cast<const A*>(activation), to, in, plan);
 }
 
-template <class S>
-void queue_prelu(void* out, const void* input, const void* weight, ChannelShape shape,
-                 cudaStream_t stream) {
-  launch_prelu(static_cast<S*>(out), static_cast<const S*>(input), static_cast<const S*>(weight),
-               shape, stream);
+template <class Op, class S>
+void queue_channel_forward(void* out, const void* input, const void* weight, ChannelShape shape,
+                           cudaStream_t stream) {
+  launch_channel_forward<Op>(static_cast<S*>(out), static_cast<const S*>(input),
+                             static_cast<const S*>(weight), shape, stream);
 }
 
-template <class S>
-void queue_prelu_backward(void* grad_input, void* grad_weight, double* partial,
-                          const void* grad_output, const void* input, const void* weight,
-                          ChannelShape shape, cudaStream_t stream) {
-  launch_prelu_backward(static_cast<S*>(grad_input), static_cast<S*>(grad_weight), partial,
-                        static_cast<const S*>(grad_output), static_cast<const S*>(input),
-                        static_cast<const S*>(weight), shape, stream);
+template <class Op, class S>
+void queue_channel_backward(void* grad_input, void* grad_weight, double* partial,
+                            const void* grad_output, const void* input, const void* weight,
+                            ChannelShape shape, cudaStream_t stream) {
+  launch_channel_backward<Op>(static_cast<S*>(grad_input), static_cast<S*>(grad_weight), partial,
+                              static_cast<const S*>(grad_output), static_cast<const S*>(input),
+                              static_cast<const S*>(weight), shape, stream);
 }
 
 template <class A, class S>
@@ -60,12 +68,12 @@ void fill(KernelTable& table, Number number) {
   });
   RandomActivations::for_each(
       [&]<class A>() { table.random[RandomActivations::index_of<A>()][n] = &queue_random<A, S>; });
-  table.prelu[n] = {&queue_prelu<S>, &queue_prelu_backward<S>};
+  table.prelu[n] = {&queue_channel_forward<PReLU, S>, &queue_channel_backward<PReLU, S>};
 }
 
 }  // namespace
 
-int prelu_splits(ChannelShape shape) { return prelu_splits_of(shape); }
+int channel_splits(ChannelShape shape) { return channel_splits_of(shape); }
 
 bool kernels_have_image() { return has_image(&pointwise<Pass::kForward, ReLU, float>); }
 

@@ -93,14 +93,14 @@ void queue_statistics(const StatisticsRows& job, const StatisticsResults& result
 }
 
 template <class S>
-void queue_statistics_gradient(const StatisticsRows& job, const StatisticsGradient& gradient,
+void queue_statistics_backward(const StatisticsRows& job, const StatisticsGradient& gradient,
                                cudaStream_t stream) {
   const bool all = gradient.grad_weighted_sum != nullptr || gradient.grad_expected_logit != nullptr;
   const auto& weights = job.weights.data != nullptr ? job.weights : job.logits;
   const Matrix<const void*> out = {gradient.out.data, gradient.out.at};
   with_weights(job, all, [&]<With kWith, bool kCapped>() {
     with_team<S>(job.shape, {job.logits, weights, out}, [&]<class Team>() {
-      launch(&row_statistics_gradient<S, kWith, kCapped, Team>,
+      launch(&row_statistics_backward<S, kWith, kCapped, Team>,
              {Team::blocks(job.shape.rows), row_splits(job.shape)}, kRowThreads, stream, job,
              gradient);
     });
@@ -139,11 +139,11 @@ void queue_softmax(const RowShape& shape, Matrix<const void*> input, Matrix<void
 }
 
 template <class F, class S>
-void queue_softmax_gradient(const RowShape& shape, Matrix<const void*> grad_output,
+void queue_softmax_backward(const RowShape& shape, Matrix<const void*> grad_output,
                             Matrix<const void*> result, Matrix<void*> out, cudaStream_t stream) {
   with_keep<S, 2>(
       shape, {grad_output, result, {out.data, out.at}}, [&]<class Team, Keep kKeep>(int shared) {
-        launch(&softmax_gradient_rows<F, S, Team, kKeep>, {Team::blocks(shape.rows), 1, shared},
+        launch(&softmax_backward_rows<F, S, Team, kKeep>, {Team::blocks(shape.rows), 1, shared},
                kRowThreads, stream, shape, grad_output, result, out);
       });
 }
@@ -151,10 +151,10 @@ void queue_softmax_gradient(const RowShape& shape, Matrix<const void*> grad_outp
 template <class S>
 void fill(RowKernelTable& table, Number number) {
   const int n = int(number);
-  table.statistics[n] = {&queue_statistics<S>, &queue_statistics_gradient<S>};
+  table.statistics[n] = {&queue_statistics<S>, &queue_statistics_backward<S>};
   table.cross_entropy[n] = &queue_cross_entropy<S>;
-  table.softmax[n] = {&queue_softmax<Softmax, S>, &queue_softmax_gradient<Softmax, S>};
-  table.log_softmax[n] = {&queue_softmax<LogSoftmax, S>, &queue_softmax_gradient<LogSoftmax, S>};
+  table.softmax[n] = {&queue_softmax<Softmax, S>, &queue_softmax_backward<Softmax, S>};
+  table.log_softmax[n] = {&queue_softmax<LogSoftmax, S>, &queue_softmax_backward<LogSoftmax, S>};
 }
 
 }  // namespace

@@ -41,7 +41,7 @@ __global__ void softmax_rows(RowShape shape, Matrix<const void*> input, Matrix<v
 
 // The same with the packs of two rows.
 template <class F, class S, class Team, Keep kKeep>
-__global__ void softmax_gradient_rows(RowShape shape, Matrix<const void*> grad_output,
+__global__ void softmax_backward_rows(RowShape shape, Matrix<const void*> grad_output,
                                       Matrix<const void*> result, Matrix<void*> output) {
   using T = Compute<S>;
   const Rows<const S> grads(grad_output, shape), results(result, shape);

@@ -171,7 +171,7 @@ __global__ void combine_statistics(StatisticsRows job, StatisticsResults results
 
 // To be launched like row_statistics.
 template <class S, With kWith, bool kCapped, class Team>
-__global__ void row_statistics_gradient(StatisticsRows job, StatisticsGradient gradient) {
+__global__ void row_statistics_backward(StatisticsRows job, StatisticsGradient gradient) {
   using T = Compute<S>;
   constexpr bool kAll = kWith != With::kNothing;
   const Rows<S> out(gradient.out, job.shape);

@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 #include <c10/util/Exception.h>
 
+#include <algorithm>
 #include <vector>
 
 namespace activations_ext {
@@ -72,6 +73,15 @@ inline void check_seed(const char* name, const at::Tensor& seed) {
   TORCH_CHECK(seed.scalar_type() == at::kLong && seed.dim() == 0, name,
               "(): expected argument 'seed' to be an int64 tensor without dimensions, but got ",
               seed.scalar_type(), " of shape ", seed.sym_sizes());
+}
+
+// `rows` has a number for each row of `logits` along `dim`.
+inline bool one_for_each_row(const at::Tensor& rows, const at::Tensor& logits, int64_t dim) {
+  if (rows.dim() != std::max<int64_t>(logits.dim() - 1, 0)) return false;
+  for (int64_t d = 0; d < rows.dim(); ++d) {
+    if (rows.sym_size(d) != logits.sym_size(d < dim ? d : d + 1)) return false;
+  }
+  return true;
 }
 
 // `row` counts through the elements of `target`.

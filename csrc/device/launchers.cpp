@@ -35,22 +35,4 @@ void Launchers::pointwise_in_place(const Pointwise& op, const at::Tensor& input)
   input.copy_(pointwise(op, input, {}));  // which refuses expanded memory
 }
 
-namespace {
-
-[[noreturn]] void fail_no_binary(const at::Tensor& tensor) {
-  TORCH_CHECK_NOT_IMPLEMENTED(
-      false, "activations_ext has no kernels for binary_cross_entropy_with_logits on ",
-      tensor.device());
-}
-
-}  // namespace
-
-at::Tensor Launchers::binary_losses(const BinaryOperands& of) const { fail_no_binary(of.logits); }
-
-double Launchers::binary_sum(const BinaryOperands& of) const { fail_no_binary(of.logits); }
-
-at::Tensor Launchers::binary_gradient(const at::Tensor&, double, const BinaryOperands& of) const {
-  fail_no_binary(of.logits);
-}
-
 }  // namespace activations_ext

@@ -34,11 +34,6 @@ struct CrossEntropyTensors {
   RowStatisticsTensors row;
 };
 
-// All of the dtype of the logits; `target` of their shape too, the weights broadcastable to it.
-struct BinaryOperands {
-  at::Tensor logits, target, pos_weight, weight;
-};
-
 // N mixtures of C Gaussians in D dimensions, all of one dtype: logits (N, C), mean and scale
 // (N, C, D), target (N, D). See losses/mixture.h.
 struct MixtureTensors {
@@ -79,12 +74,12 @@ class Launchers {
 
   // Into contiguous memory. `logarithm` chooses log_softmax.
   virtual at::Tensor softmax(const at::Tensor& input, int64_t dim, bool logarithm) const = 0;
-  virtual at::Tensor softmax_gradient(const at::Tensor& grad_output, const at::Tensor& result,
+  virtual at::Tensor softmax_backward(const at::Tensor& grad_output, const at::Tensor& result,
                                       int64_t dim, bool logarithm) const = 0;
 
   virtual RowStatisticsTensors row_statistics(const RowsOfLogits& rows, bool expected) const = 0;
   // Gradients that are undefined are 0. With `overwrite` the logits are the result.
-  virtual at::Tensor row_statistics_gradient(const RowsOfLogits& rows,
+  virtual at::Tensor row_statistics_backward(const RowsOfLogits& rows,
                                              const RowStatisticsTensors& row,
                                              const RowStatisticsTensors& grad,
                                              bool overwrite) const = 0;
@@ -93,26 +88,18 @@ class Launchers {
   virtual CrossEntropyTensors cross_entropy(const RowsOfLogits& of, int64_t reduction) const = 0;
   // `grad_output` is of the dtype of the logits: a number, or contiguous with one for each row. An
   // ignored row has no gradient, not even of an infinite one.
-  virtual at::Tensor cross_entropy_gradient(const at::Tensor& grad_output, const at::Tensor& share,
+  virtual at::Tensor cross_entropy_backward(const at::Tensor& grad_output, const at::Tensor& share,
                                             const RowsOfLogits& of,
                                             const RowStatisticsTensors& row) const = 0;
 
   // A number for each mixture, of the dtype that computes, which grad_nll has too.
   virtual at::Tensor mixture_nll(const MixtureTensors& of) const = 0;
-  virtual MixtureGradientTensors mixture_gradient(const at::Tensor& grad_nll,
+  virtual MixtureGradientTensors mixture_backward(const at::Tensor& grad_nll,
                                                   const MixtureTensors& of) const = 0;
 
   // Waits until it is known whether the targets of all rows so far were classes; raises IndexError
   // if not. Where nothing has to be waited for it is known already.
   virtual void check_targets(c10::Device device) const = 0;
-
-  // A device may be without these.
-  virtual at::Tensor binary_losses(const BinaryOperands& of) const;
-  // Summed in an order that does not depend on the number of threads.
-  virtual double binary_sum(const BinaryOperands& of) const;
-  // grad_output, broadcastable as well, times `scale` and the loss' derivative by the logits.
-  virtual at::Tensor binary_gradient(const at::Tensor& grad_output, double scale,
-                                     const BinaryOperands& of) const;
 
  protected:
   ~Launchers() = default;

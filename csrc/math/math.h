@@ -1,5 +1,6 @@
-// Elementary functions over any number type: double (the C library's), float (polynomials, about
-// one ULP) and SIMD vectors of either. The polynomials' coefficients are printed by minimax.py.
+// Elementary functions over any number type: double (the C library's), float (polynomials) and SIMD
+// vectors of either. The largest errors stated are float's, those of math_accuracy.cpp, which
+// asserts them on every instruction set. The polynomials' coefficients are printed by minimax.py.
 #pragma once
 
 #include "numbers.h"
@@ -183,7 +184,7 @@ constexpr Pair<T> cut_off(Pair<T> x) {
 }
 
 // factor·eˣ, rounded once into the subnormal numbers: the product does not suffer from the
-// exponential being subnormal. Factor and exponent are numbers or pairs.
+// exponential being subnormal. Factor and exponent are numbers or pairs. 1.1 ULP for any number x.
 template <class Factor, class X>
 constexpr auto exp_times(Factor factor, X x) {
   using T = decltype(high_part(x));
@@ -202,12 +203,13 @@ constexpr auto exp_times(Factor factor, X x) {
   }
 }
 
+// eˣ: 1.05 ULP for any x
 template <class T>
 constexpr T exp(T x) {
   return exp_times(T(1.0), x);
 }
 
-// eˣ in two parts, for x ≤ 88; 0 from −87.7 on.
+// eˣ in two parts, for x ≤ 88; 0 from −87.7 on. Their sum: 1.05 ULP for −87 ≤ x.
 template <class T>
 constexpr Pair<T> exp_in_parts(T x) {
   if constexpr (kIsFloat<T>) {
@@ -220,13 +222,14 @@ constexpr Pair<T> exp_in_parts(T x) {
   }
 }
 
-// e⁻ᵃ for a ≥ 0
+// e⁻ᵃ for a ≥ 0: 1.05 ULP
 template <class T>
 constexpr T decay(T a) {
   return exp(-a);
 }
 
-// eˣ for x ≤ 0, with 0 in the place of subnormal numbers: a third fewer instructions on AVX2.
+// eˣ for x ≤ 0, with 0 in the place of subnormal numbers: a third fewer instructions on AVX2. 1.05
+// ULP for −87.3 ≤ x.
 template <class T>
 constexpr T share(T x) {
   if constexpr (kIsFloat<T>) {
@@ -239,7 +242,8 @@ constexpr T share(T x) {
   }
 }
 
-// factor·(eˣ − 1) for x ≤ 0, with full relative accuracy near 0: factor·(2ⁿ(eʳ − 1) + (2ⁿ − 1)).
+// factor·(eˣ − 1) for x ≤ 0, with full relative accuracy near 0: factor·(2ⁿ(eʳ − 1) + (2ⁿ −
+// 1)). 1.6 ULP.
 template <class T>
 constexpr T expm1_times(T factor, T x) {
   if constexpr (kIsFloat<T>) {
@@ -251,7 +255,7 @@ constexpr T expm1_times(T factor, T x) {
   }
 }
 
-// factor·e^(x/width)
+// factor·e^(x/width): 1.25 ULP
 template <class T>
 constexpr T exp_times(T factor, T x, double width) {
   if constexpr (kIsFloat<T>) {
@@ -267,7 +271,7 @@ constexpr T exp_times(T factor, T x, double width) {
 }
 
 // factor·width·(e^(x/width) − 1), which is factor·x near 0 without a rounding of x/width. In
-// halves: 2ⁿ may overflow before the result.
+// halves: 2ⁿ may overflow before the result. 1.5 ULP where x/width ≤ 0.
 template <class T>
 constexpr T expm1_times(T factor, T x, double width) {
   if constexpr (kIsFloat<T>) {
@@ -282,7 +286,7 @@ constexpr T expm1_times(T factor, T x, double width) {
   }
 }
 
-// numerator/(1 + eˣ), of a number or a pair x
+// numerator/(1 + eˣ), of a number or a pair x: 2 ULP for any number
 template <class T, class X>
 constexpr T over_one_plus_exp(T numerator, X x) {
   if constexpr (kIsFloat<T>) {
@@ -303,7 +307,8 @@ constexpr T over_one_plus_exp(T numerator, X x) {
 
 // --- logarithms --------------------------------------------------------------------------------
 
-// log(1 + e) for −0.5 ≤ e ≤ 1. With s = e/(2 + e) it is 2·atanh(s) = e − s·(e − s²·tail(s²)).
+// log(1 + e) for −0.5 ≤ e ≤ 1: 1.25 ULP. With s = e/(2 + e) it is 2·atanh(s) = e − s·(e −
+// s²·tail(s²)).
 template <class T>
 constexpr T log1p_unit(T e) {
   if constexpr (kIsFloat<T>) {
@@ -322,7 +327,7 @@ constexpr T log_of_parts(T fraction, T n) {
   return madd(n, T(0.693359375), madd(n, T(-2.12194440e-4), log1p_unit(fraction)));
 }
 
-// log(x) for x = 0 and positive normal numbers
+// log(x) for x = 0 and positive normal numbers: 0.9 ULP
 template <class T>
 constexpr T log(T x) {
   if constexpr (kIsFloat<T>) {
@@ -334,7 +339,8 @@ constexpr T log(T x) {
   }
 }
 
-// factor·e^(−a²/2) for 0 ≤ a ≤ 17. a² is kept in two parts: its rounding would cost up to 50 ULP.
+// factor·e^(−a²/2) for 0 ≤ a ≤ 17: 1.05 ULP. a² is kept in two parts: its rounding would cost up to
+// 50 ULP.
 template <class Factor, class T>
 constexpr T exp_minus_half_square_times(Factor factor, T a) {
   return exp_times(factor, exact_product(a, T(-0.5) * a));

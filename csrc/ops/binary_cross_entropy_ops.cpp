@@ -9,6 +9,7 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/softplus.h>
 
+#include "../cpu/binary_cross_entropy.h"
 #include "../device/checks.h"
 #include "../device/launchers.h"
 #include "operator.h"
@@ -49,7 +50,7 @@ void check(const BinaryArguments& of) {
   if (of.pos_weight.has_value()) check_operand("pos_weight", *of.pos_weight, of.input);
 }
 
-BinaryOperands checked(const BinaryArguments& of) {
+cpu::BinaryOperands checked(const BinaryArguments& of) {
   check(of);
   const auto or_one = [&](const MaybeTensor& tensor) {
     return (tensor.has_value() ? *tensor : at::ones({}, of.input.options())).expand_as(of.input);
@@ -74,10 +75,10 @@ struct BinaryCrossEntropyBackward {
 
   static Tensor kernel(const Arguments& arguments) {
     const auto& [grad_output, of] = arguments;
-    const BinaryOperands operands = checked(of);
+    const cpu::BinaryOperands operands = checked(of);
     check_operand("grad_output", grad_output, of.input);
-    return launch_on(of.input).binary_gradient(grad_output.expand_as(of.input),
-                                               1.0 / double(of.count().expect_int()), operands);
+    return cpu::binary_backward(grad_output.expand_as(of.input),
+                                1.0 / double(of.count().expect_int()), operands);
   }
   static Tensor shape(const Arguments& arguments) {
     check(arguments.of);
@@ -100,9 +101,9 @@ struct BinaryCrossEntropy {
   using Arguments = BinaryArguments;
 
   static Tensor kernel(const Arguments& of) {
-    const BinaryOperands operands = checked(of);
-    if (of.reduction == at::Reduction::None) return launch_on(of.input).binary_losses(operands);
-    const double sum = launch_on(of.input).binary_sum(operands);
+    const cpu::BinaryOperands operands = checked(of);
+    if (of.reduction == at::Reduction::None) return cpu::binary_losses(operands);
+    const double sum = cpu::binary_sum(operands);
     return at::full({}, sum / double(of.count().expect_int()), of.input.options());
   }
   static Tensor shape(const Arguments& of) {

@@ -8,6 +8,7 @@
 
 #include "../autograd/node.h"
 #include "../autograd/plain.h"
+#include "../device/checks.h"
 #include "../device/launchers.h"
 #include "../device/layout.h"
 #include "statistics_ops.h"
@@ -57,7 +58,7 @@ struct CrossEntropyBackward {
     at::AutoDispatchBelowADInplaceOrView below;
     RowStatisticsTensors row;
     row.maximum = maximum, row.log_sum = log_sum;
-    return {launch_on(logits).cross_entropy_gradient(
+    return {launch_on(logits).cross_entropy_backward(
         grad_output.contiguous(), share,
         {logits, target.contiguous(), {}, dim, ignore_index, /*softcap=*/0.0}, row)};
   }
@@ -65,21 +66,14 @@ struct CrossEntropyBackward {
 
 const bool named = name_nodes<CrossEntropyBackward>();
 
-bool one_class_a_row(const Tensor& logits, const Tensor& target) {
-  if (logits.dim() == 0 || target.dim() != logits.dim() - 1) return false;
-  const int64_t dim = class_dim(logits);
-  for (int64_t d = 0; d < target.dim(); ++d) {
-    if (target.size(d) != logits.size(d < dim ? d : d + 1)) return false;
-  }
-  return logits.size(dim) > 0;
-}
-
 bool fits(const Tensor& logits, const Tensor& target, int64_t ignore_index) {
   const auto classes = target.scalar_type();
   return nothing_intercepts() && is_plain(logits) && target.device() == logits.device() &&
          is_plain_memory(target) &&
          (classes == at::kLong || classes == at::kInt || classes == at::kByte) &&
-         !torch::autograd::isFwGradDefined(logits) && one_class_a_row(logits, target) &&
+         !torch::autograd::isFwGradDefined(logits) && logits.dim() > 0 &&
+         logits.size(class_dim(logits)) > 0 &&
+         one_for_each_row(target, logits, class_dim(logits)) &&
          int64_t(double(ignore_index)) == ignore_index;
 }
 

@@ -49,7 +49,7 @@ Tensor mixture_formula(const MixtureArguments& arguments) {
   return weights - all + normalizer(arguments.mean.size(-1));
 }
 
-MixtureGradients mixture_gradient_formula(const Tensor& grad_nll,
+MixtureGradients mixture_backward_formula(const Tensor& grad_nll,
                                           const MixtureArguments& arguments) {
   const Formula of(arguments);
   const auto& [logits, mean, scale, target, scale_by, floor] = arguments;

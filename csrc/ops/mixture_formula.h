@@ -17,6 +17,6 @@ struct MixtureArguments {
 using MixtureGradients = std::tuple<at::Tensor, at::Tensor, at::Tensor>;  // logits, mean and scale
 
 at::Tensor mixture_formula(const MixtureArguments& of);
-MixtureGradients mixture_gradient_formula(const at::Tensor& grad_nll, const MixtureArguments& of);
+MixtureGradients mixture_backward_formula(const at::Tensor& grad_nll, const MixtureArguments& of);
 
 }  // namespace activations_ext

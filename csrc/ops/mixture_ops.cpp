@@ -71,7 +71,7 @@ struct MixtureNLLBackward {
     const auto& [grad_nll, of] = arguments;
     const MixtureTensors tensors = checked(of);
     check_gradient(grad_nll, of);
-    const auto gradient = launch_on(of.mean).mixture_gradient(grad_nll, tensors);
+    const auto gradient = launch_on(of.mean).mixture_backward(grad_nll, tensors);
     return {gradient.logits, gradient.mean, gradient.scale};
   }
   static MixtureGradients shape(const Arguments& arguments) {
@@ -83,7 +83,7 @@ struct MixtureNLLBackward {
             at::empty_like(of.scale, contiguous)};
   }
   static MixtureGradients formula(const Arguments& arguments) {
-    return mixture_gradient_formula(arguments.grad_nll, arguments.of);
+    return mixture_backward_formula(arguments.grad_nll, arguments.of);
   }
 };
 

@@ -50,7 +50,7 @@ struct SoftmaxBackward {
     check_storage(of.grad_output);
     check_storage(of.result);
     if (!has_kernels(of.result.scalar_type())) return formula(of);
-    return launch_on(of.result).softmax_gradient(of.grad_output, of.result, dim, kLogarithm);
+    return launch_on(of.result).softmax_backward(of.grad_output, of.result, dim, kLogarithm);
   }
   static Tensor shape(const Arguments& of) {
     check_same(kName<kLogarithm>, of.grad_output, of.result);

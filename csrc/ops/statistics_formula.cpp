@@ -66,7 +66,7 @@ Statistics statistics_formula(const RowArguments& of, bool expected) {
           weight.has_value() ? weighted_sum : missing(), expected ? expected_logit : missing()};
 }
 
-Tensor statistics_gradient_formula(const RowGradientArguments& of) {
+Tensor statistics_backward_formula(const RowGradientArguments& of) {
   const auto& [logits, given_dim, target, weight, ignore_index, softcap] = of.rows;
   const auto& [grad_log_sum, grad_target_logit, grad_weighted_sum, grad_expected_logit, rows,
                maximum, log_sum, expected_logit] = of;

@@ -34,7 +34,7 @@ struct RowGradientArguments {
 
 // What was not asked for is a tensor without elements.
 Statistics statistics_formula(const RowArguments& of, bool expected);
-at::Tensor statistics_gradient_formula(const RowGradientArguments& of);
+at::Tensor statistics_backward_formula(const RowGradientArguments& of);
 // Of the weights, in their shape; `grad` is that of the weighted sum.
 at::Tensor weight_gradient_formula(const at::Tensor& grad, const RowArguments& of,
                                    const at::Tensor& maximum);

@@ -32,12 +32,10 @@ int64_t check(const RowArguments& of) {
   const auto& [logits, given_dim, target, weight, ignore_index, softcap] = of;
   const int64_t dim = at::maybe_wrap_dim(given_dim, logits.dim());
   if (target.has_value()) {
-    const c10::SymDimVector rows = shape_of_rows(logits, dim);
-    TORCH_CHECK(
-        target->scalar_type() == at::kLong && target->sym_sizes() == c10::SymIntArrayRef(rows),
-        "row_statistics(): expected argument 'target' to be an int64 tensor of shape ",
-        c10::SymIntArrayRef(rows), ", but got ", target->scalar_type(), " of shape ",
-        target->sym_sizes());
+    TORCH_CHECK(target->scalar_type() == at::kLong && one_for_each_row(*target, logits, dim),
+                "row_statistics(): expected argument 'target' to be an int64 tensor of shape ",
+                c10::SymIntArrayRef(shape_of_rows(logits, dim)), ", but got ",
+                target->scalar_type(), " of shape ", target->sym_sizes());
     check_same_device("row_statistics", "target", *target, "logits", logits);
   }
   if (weight.has_value()) {
@@ -62,12 +60,11 @@ int64_t check_gradient(const RowGradientArguments& of) {
   check_floating_point(kName, "logits", logits);
   const int64_t dim = check(of.rows);
   const auto dtype = at::toOpMathType(logits.scalar_type());
-  const c10::SymDimVector rows = shape_of_rows(logits, dim);
   const auto check_row = [&](const char* argument, const Tensor& row) {
-    TORCH_CHECK(row.scalar_type() == dtype && row.sym_sizes() == c10::SymIntArrayRef(rows), kName,
+    TORCH_CHECK(row.scalar_type() == dtype && one_for_each_row(row, logits, dim), kName,
                 "(): expected argument '", argument, "' to be a tensor of ", dtype, " of shape ",
-                c10::SymIntArrayRef(rows), ", but got ", row.scalar_type(), " of shape ",
-                row.sym_sizes());
+                c10::SymIntArrayRef(shape_of_rows(logits, dim)), ", but got ", row.scalar_type(),
+                " of shape ", row.sym_sizes());
     check_same_device(kName, argument, row, "logits", logits);
   };
   const auto check_any = [&](const char* argument, const MaybeTensor& row) {
@@ -100,13 +97,13 @@ struct RowStatisticsBackward {
 
   static Tensor kernel(const Arguments& of) {
     if (!has_launchers(of.rows.logits.device())) return formula(of);
-    return row_statistics_gradient(of, /*overwrite=*/false);
+    return row_statistics_backward(of, /*overwrite=*/false);
   }
   static Tensor shape(const Arguments& of) {
     check_gradient(of);
     return at::empty_like(of.rows.logits);
   }
-  static Tensor formula(const Arguments& of) { return statistics_gradient_formula(of); }
+  static Tensor formula(const Arguments& of) { return statistics_backward_formula(of); }
 };
 
 // What nobody has asked for, by a target, weights or `expected`, is a tensor without elements. With
@@ -190,7 +187,7 @@ struct RowStatistics {
     if (of.overwrite && is_plain(rows.logits) && nothing_intercepts() &&
         !at::GradMode::is_enabled()) {
       all.rows.logits = rows.logits.detach();
-      result[0] = row_statistics_gradient(all, /*overwrite=*/true);
+      result[0] = row_statistics_backward(all, /*overwrite=*/true);
       torch::autograd::increment_version(rows.logits);
     } else {
       result[0] = call<RowStatisticsBackward>(all);
@@ -222,7 +219,7 @@ Tensor row_statistics_backward(const RowGradientArguments& of) {
   return call<RowStatisticsBackward>(of);
 }
 
-Tensor row_statistics_gradient(const RowGradientArguments& of, bool overwrite) {
+Tensor row_statistics_backward(const RowGradientArguments& of, bool overwrite) {
   const int64_t dim = check_gradient(of);
   const Tensor& logits = of.rows.logits;
   if (overwrite) at::assert_no_internal_overlap(logits);
@@ -234,7 +231,7 @@ Tensor row_statistics_gradient(const RowGradientArguments& of, bool overwrite) {
   grad.target_logit = or_undefined(of.grad_target_logit);
   grad.weighted_sum = or_undefined(of.grad_weighted_sum);
   grad.expected_logit = or_undefined(of.grad_expected_logit);
-  return launch_on(logits).row_statistics_gradient(rows_of(of.rows, dim), row, grad, overwrite);
+  return launch_on(logits).row_statistics_backward(rows_of(of.rows, dim), row, grad, overwrite);
 }
 
 void check_saved_rows(const RowArguments& of, const Tensor& maximum, const Tensor& log_sum) {

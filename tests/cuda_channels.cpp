@@ -1,11 +1,13 @@
-// PReLU's CUDA kernels on the host: values and gradients bit for bit, the weight's gradient against
-// a sum in double, and the same in every order of the threads. Prints what differs, or "clean".
+// The CUDA kernels with a weight for each channel on the host: values and gradients bit for bit,
+// the weight's gradient against a sum in double, and the same in every order of the threads. Prints
+// what differs, or "clean".
 #include <cmath>
 #include <vector>
 
 #include "cuda_on_host.h"
 // After the shim, whose names it uses.
-#include "cuda/prelu_sweep.cuh"
+#include "activations/prelu.h"
+#include "cuda/channel_sweep.cuh"
 #include "cuda_arrays.h"
 
 using namespace activations_ext;
@@ -27,7 +29,7 @@ void compare(int64_t outer, int64_t channels, int64_t inner, int offset) {
     expected_input[i] = cuda::rounded<S>(PReLU::grad_input(g, number, w));
     expected_weight[channel] += double(PReLU::grad_weight(g, number));
   }
-  cuda::launch_prelu(out.data(), x.read(), weight.read(), at, nullptr);
+  cuda::launch_channel_forward<PReLU>(out.data(), x.read(), weight.read(), at, nullptr);
   const auto check = [&](bool sound, const char* what) {
     expect(sound, "%s of (%ld, %ld, %ld) from %d, %d bytes, differs", what, long(outer),
            long(channels), long(inner), offset, int(sizeof(S)));
@@ -36,9 +38,9 @@ void compare(int64_t outer, int64_t channels, int64_t inner, int offset) {
 
   Array<S> first(channels), again(channels);
   for (Array<S>* grad_weight : {&first, &again}) {
-    Array<double> partial(cuda::prelu_splits_of(at) * channels);
-    cuda::launch_prelu_backward(grad_input.data(), grad_weight->data(), partial.data(), grad.read(),
-                                x.read(), weight.read(), at, nullptr);
+    Array<double> partial(cuda::channel_splits_of(at) * channels);
+    cuda::launch_channel_backward<PReLU>(grad_input.data(), grad_weight->data(), partial.data(),
+                                         grad.read(), x.read(), weight.read(), at, nullptr);
   }
   check(grad_input == expected_input, "the input's gradient");
   check(first == again, "the weight's gradient, computed again,");

@@ -1,10 +1,10 @@
-// PReLU on CUDA: memory is (outer, channels, inner) with a weight for each channel, whose gradient
-// is summed in the same pass, in an order that does not depend on which thread comes first.
+// The sweep with a weight for each channel on CUDA: memory is (outer, channels, inner), and the
+// weights' gradient is summed in the same pass, in an order that does not depend on which thread
+// comes first.
 #pragma once
 
 #include <algorithm>
 
-#include "../activations/prelu.h"
 #include "../device/channel_shape.h"
 #include "launch_kernel.cuh"
 #include "packs.cuh"
@@ -34,24 +34,24 @@ struct Channels {
   }
 };
 
-constexpr int kPReLUThreads = 256, kPReLUPacks = 2;
+constexpr int kChannelThreads = 256, kChannelPacks = 2;
 
-// A thread's packs are loaded before the first is stored. To be launched with kPReLUThreads.
-template <class S>
-__global__ void prelu(S* out, const S* input, const S* weight, Channels at) {
+// A thread's packs are loaded before the first is stored. To be launched with kChannelThreads.
+template <class Op, class S>
+__global__ void channel_forward(S* out, const S* input, const S* weight, Channels at) {
   constexpr int kCount = Pack<S>::kCount;
   const int64_t count = at.shape.count();
   const Stretch<const S> from = {input, count};
   const Stretch<S> to = {out, count};
   const auto place = [&](int k) {
-    return ((int64_t(blockIdx.x) * kPReLUPacks + k) * blockDim.x + threadIdx.x) * kCount;
+    return ((int64_t(blockIdx.x) * kChannelPacks + k) * blockDim.x + threadIdx.x) * kCount;
   };
-  Pack<S> x[kPReLUPacks];
+  Pack<S> x[kChannelPacks];
 #pragma unroll
-  for (int k = 0; k < kPReLUPacks; ++k)
+  for (int k = 0; k < kChannelPacks; ++k)
     if (place(k) < count) x[k] = from.load(place(k));
 #pragma unroll
-  for (int k = 0; k < kPReLUPacks; ++k) {
+  for (int k = 0; k < kChannelPacks; ++k) {
     const int64_t i = place(k);
     if (i >= count) return;
     const int64_t run = at.over_inner(i), last = run + 1;
@@ -60,7 +60,7 @@ __global__ void prelu(S* out, const S* input, const S* weight, Channels at) {
     S w = weight[channel];
 #pragma unroll
     for (int e = 0; e < kCount; ++e) {
-      x[k].numbers[e] = rounded<S>(PReLU::value(widened(x[k].numbers[e]), widened(w)));
+      x[k].numbers[e] = rounded<S>(Op::value(widened(x[k].numbers[e]), widened(w)));
       if (--left > 0) continue;
       channel = channel + 1 == at.channels ? 0 : channel + 1;
       left = at.inner;
@@ -75,10 +75,10 @@ constexpr int kSumThreads = 256, kSumLanes = 32;
 // A block sums one of `splits` parts of a channel or (kAcross), where the channels' elements are
 // neighbours because inner is 1, of kSumLanes units of channels, so that neighbouring threads read
 // neighbouring memory. It writes partial[split][channel]. To be launched with kSumThreads and
-// `splits` times prelu_groups.
-template <class S, class Unit, bool kAcross>
-__global__ void prelu_backward(S* grad_input, double* partial, const S* grad_output, const S* input,
-                               const S* weight, Channels at, int splits) {
+// `splits` times channel groups.
+template <class Op, class S, class Unit, bool kAcross>
+__global__ void channel_backward(S* grad_input, double* partial, const S* grad_output,
+                                 const S* input, const S* weight, Channels at, int splits) {
   using T = Compute<S>;
   constexpr int kCount = Unit::kCount, kLanes = kAcross ? kSumLanes : 1;
   constexpr int kSums = kAcross ? kCount : 1, kAhead = kCount > 1 ? 4 : 8;
@@ -122,8 +122,8 @@ __global__ void prelu_backward(S* grad_input, double* partial, const S* grad_out
       for (int e = 0; e < kCount; ++e) {
         const int s = kAcross ? e : 0;
         const T grad = widened(g[ahead].numbers[e]), number = widened(x[ahead].numbers[e]);
-        g[ahead].numbers[e] = rounded<S>(PReLU::grad_input(grad, number, weights[s]));
-        some[s] = some[s] + PReLU::grad_weight(grad, number);
+        g[ahead].numbers[e] = rounded<S>(Op::grad_input(grad, number, weights[s]));
+        some[s] = some[s] + Op::grad_weight(grad, number);
       }
       store_unit(grad_input + place(unit + ahead * step), g[ahead]);
     }
@@ -144,8 +144,8 @@ __global__ void prelu_backward(S* grad_input, double* partial, const S* grad_out
 
 // To be launched with kSumThreads, for kSumLanes channels a block.
 template <class S>
-__global__ void prelu_grad_weight(S* grad_weight, const double* partial, int64_t channels,
-                                  int splits) {
+__global__ void channel_grad_weight(S* grad_weight, const double* partial, int64_t channels,
+                                    int splits) {
   __shared__ double sums[kSumThreads];
   constexpr int kRows = kSumThreads / kSumLanes;
   const int64_t channel = int64_t(blockIdx.x) * kSumLanes + threadIdx.x % kSumLanes;
@@ -168,7 +168,7 @@ inline bool across(ChannelShape shape) { return shape.inner == 1 && shape.channe
 
 // In how many parts the sum of a channel is made, by the shape alone: until there are as many
 // blocks as fill a large device, but for no fewer than 16 elements a thread.
-inline int prelu_splits_of(ChannelShape shape) {
+inline int channel_splits_of(ChannelShape shape) {
   constexpr int64_t kBlocks = 2048, kMost = 512;
   const int64_t lanes = across(shape) ? kSumLanes : 1;
   const int64_t groups = (shape.channels + lanes - 1) / lanes;
@@ -176,25 +176,25 @@ inline int prelu_splits_of(ChannelShape shape) {
   return int(std::clamp<int64_t>(std::min(worth, kBlocks / groups), 1, kMost));
 }
 
-template <class S>
-void launch_prelu(S* out, const S* input, const S* weight, ChannelShape shape,
-                  cudaStream_t stream) {
-  const int64_t each = int64_t(kPReLUThreads) * kPReLUPacks * Pack<S>::kCount;
-  launch(&prelu<S>, {(shape.count() + each - 1) / each}, kPReLUThreads, stream, out, input, weight,
-         Channels(shape));
+template <class Op, class S>
+void launch_channel_forward(S* out, const S* input, const S* weight, ChannelShape shape,
+                            cudaStream_t stream) {
+  const int64_t each = int64_t(kChannelThreads) * kChannelPacks * Pack<S>::kCount;
+  launch(&channel_forward<Op, S>, {(shape.count() + each - 1) / each}, kChannelThreads, stream, out,
+         input, weight, Channels(shape));
 }
 
-template <class S>
-void launch_prelu_backward(S* grad_input, S* grad_weight, double* partial, const S* grad_output,
-                           const S* input, const S* weight, ChannelShape shape,
-                           cudaStream_t stream) {
-  const int splits = prelu_splits_of(shape);
+template <class Op, class S>
+void launch_channel_backward(S* grad_input, S* grad_weight, double* partial, const S* grad_output,
+                             const S* input, const S* weight, ChannelShape shape,
+                             cudaStream_t stream) {
+  const int splits = channel_splits_of(shape);
   const auto run = [&]<class Unit, bool kAcross>() {
     constexpr int64_t kLanes = kAcross ? kSumLanes : 1, kSums = kAcross ? Unit::kCount : 1;
     const int64_t groups = (shape.channels / kSums + kLanes - 1) / kLanes;
     const Channels at(shape, kAcross ? 0 : shape.inner / Unit::kCount);
-    launch(&prelu_backward<S, Unit, kAcross>, {groups * splits}, kSumThreads, stream, grad_input,
-           partial, grad_output, input, weight, at, splits);
+    launch(&channel_backward<Op, S, Unit, kAcross>, {groups * splits}, kSumThreads, stream,
+           grad_input, partial, grad_output, input, weight, at, splits);
   };
   const bool aligned = before_aligned<S>(grad_input) == 0 && before_aligned(grad_output) == 0 &&
                        before_aligned(input) == 0;
@@ -205,8 +205,8 @@ void launch_prelu_backward(S* grad_input, S* grad_weight, double* partial, const
   else
     in_packs(shape.inner) ? run.template operator()<Pack<S>, false>()
                           : run.template operator()<One<S>, false>();
-  launch(&prelu_grad_weight<S>, {(shape.channels + kSumLanes - 1) / kSumLanes}, kSumThreads, stream,
-         grad_weight, static_cast<const double*>(partial), shape.channels, splits);
+  launch(&channel_grad_weight<S>, {(shape.channels + kSumLanes - 1) / kSumLanes}, kSumThreads,
+         stream, grad_weight, static_cast<const double*>(partial), shape.channels, splits);
 }
 
 }  // namespace activations_ext::cuda
