@@ -1,5 +1,6 @@
 # make demo   train a small network with these kernels and with torch's, then a short benchmark
 # make language-model  a small transformer on Shakespeare: memory and time with and without logits
+# make docs   the documentation site, into build/docs
 # make figures  the lecture's figures and their numbers, into docs/ (a quarter of an hour)
 # make test   the whole test suite
 # make quick  the part of it that needs no compiler, no torch.compile and no patience
@@ -29,7 +30,7 @@ BIN := $(VENV)/bin
 SOURCES := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cuh' -o -name '*.cu')
 CXX_OR_DEFAULT := $(if $(filter default undefined,$(origin CXX)),c++,$(CXX))
 
-.PHONY: demo language-model figures test quick fuzz bench wheel wheel-check cuda-build cuda-check \
+.PHONY: demo language-model figures test quick docs fuzz bench wheel wheel-check cuda-build cuda-check \
     cuda-check-build cuda-check-test cuda-check-bench lint tools \
     build clean distclean
 
@@ -53,6 +54,11 @@ test: build
 	$(SUITE) $(PYTEST)
 quick: build
 	$(SUITE) -m "not (compiler or slow or other_capability)" $(PYTEST)
+
+# Warnings are errors; links within the site are checked.
+docs: build
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b linkcheck docs build/docs-links
 
 # CALLS=1000 makes it minutes; FUZZ="cross_entropy hooks" takes some.
 CALLS ?= 100000

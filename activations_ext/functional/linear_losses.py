@@ -77,13 +77,12 @@ def linear_cross_entropy(
         reduction: ``"none"``, ``"mean"`` or ``"sum"``.
         ignore_index: rows with this class have no loss and no gradient. None is −100.
         label_smoothing: ε, as ``cross_entropy``'s.
-        options: torch's, for its own chunks; None is what torch takes by default. Looked at by
-            nobody here: ``memory_budget`` says what a chunk may take.
+        options: torch's, for its own chunks. Ignored: ``memory_budget`` limits a chunk.
         memory_budget: bytes that a chunk of logits may take, which its gradient overwrites; twice
             as many in a compiled graph, and with ``return_entropy`` in backward. One row at least
             is done at a time.
-        z_loss, softcap, token_weight, num_items, zero_if_empty, return_lse, return_log_prob,
-        return_entropy: as ``cross_entropy``'s.
+        z_loss, softcap, token_weight, num_items, zero_if_empty: as ``cross_entropy``'s.
+        return_lse, return_log_prob, return_entropy: as ``cross_entropy``'s.
 
     Returns:
         What ``cross_entropy`` returns.

@@ -47,7 +47,7 @@ class ActivationMonitor:
     functions and tensors' methods, this package's, and modules without parameters that make one of
     several functions. A module or function that is called more than once in a step has a layer for
     each call (``"act"``, ``"act#2"``); a function is named after the module that calls it
-    (``"encoder.gelu"``). What is counted are slopes |σ'(x)| and outputs, for each unit: a channel
+    (``"encoder.gelu"``). It counts slopes ``|σ'(x)|`` and outputs, for each unit: a channel
     behind convolutions and their normalisation, else a place in the last dimension (of inputs with
     four dimensions or more, a channel, where no module before it tells).
 
