@@ -89,6 +89,7 @@ def test_a_row_says_whether_its_target_is_met(monkeypatch: pytest.MonkeyPatch) -
     assert large.with_huge_pages(a_row(ours=1e-3, torch=1.1e-3)).met is True
 
 
+@pytest.mark.slow
 def test_speed_writes_what_it_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,6 +149,7 @@ def test_every_pattern_is_there_once() -> None:
         assert accuracy.every_pattern(dtype).view(torch.int16).unique().numel() == finite
 
 
+@pytest.mark.slow
 def test_accuracy_writes_what_it_measured(tmp_path: Path) -> None:
     accuracy.main(["--only=relu,tanhshrink", f"--out={tmp_path}"])
     written = json.loads((tmp_path / "accuracy.json").read_text())

@@ -51,6 +51,7 @@ def test_another_minor_version_is_refused_in_a_sentence(found: str) -> None:
     assert "\n" not in text
 
 
+@pytest.mark.slow
 def test_a_source_tree_that_is_not_compiled_says_so(tmp_path: Path) -> None:
     """As after `pip install .`, when Python is started in the sources' folder."""
     ignore = shutil.ignore_patterns("*.so", "__pycache__")
@@ -69,6 +70,7 @@ KERNELS = f"_cpu_{cpu_capability().lower()}"
 
 
 @pytest.mark.parametrize("name", [OPERATORS, KERNELS])
+@pytest.mark.slow
 def test_a_compiled_module_that_is_missing_is_named(name: str, tmp_path: Path) -> None:
     ignore = shutil.ignore_patterns(f"{name}.*", "__pycache__")
     shutil.copytree(ROOT / "activations_ext", tmp_path / "activations_ext", ignore=ignore)
@@ -80,6 +82,7 @@ def test_a_compiled_module_that_is_missing_is_named(name: str, tmp_path: Path) -
     assert f"has not been compiled ({name} is missing)" in last
 
 
+@pytest.mark.slow
 def test_a_second_copy_in_one_process_is_refused(tmp_path: Path) -> None:
     """torch ended the process: operators are registered once."""
     ignore = shutil.ignore_patterns("__pycache__")

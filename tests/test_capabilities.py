@@ -55,6 +55,7 @@ def test_what_it_runs_is_loaded_without_a_word(
     assert not recwarn
 
 
+@pytest.mark.slow
 def test_asking_for_more_than_the_processor_has() -> None:
     """In a process of its own: a result, and one warning where it has not."""
     code = """
@@ -73,6 +74,7 @@ print(activations_ext.cpu_capability().lower(), len(ours))
 
 
 @pytest.mark.parametrize("capability", own_capabilities())
+@pytest.mark.slow
 def test_the_environment_decides(capability: str) -> None:
     code = "import activations_ext; print(activations_ext.cpu_capability())"
     assert run_python(code, ATEN_CPU_CAPABILITY=capability).strip() == capability.upper()

@@ -10,6 +10,8 @@ import pytest
 
 import activations_ext
 
+pytestmark = pytest.mark.slow
+
 
 def command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

@@ -65,11 +65,13 @@ def agree(backend: str, case: Case, result: Tensor, wanted: Tensor) -> None:
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager", "inductor"])
+@pytest.mark.compiler
 def test_compile_is_one_graph_that_agrees_with_eager(backend: str) -> None:
     compiled = torch.compile(all_of, fullgraph=True, backend=backend, dynamic=False)
     assert_equal(run(compiled, 3, 35), run(all_of, 3, 35), backend)
 
 
+@pytest.mark.compiler
 def test_dynamic_shapes_compile_once() -> None:
     counter = CompileCounter()
     counted = torch.compile(all_of, fullgraph=True, backend=counter, dynamic=True)
@@ -82,6 +84,7 @@ def test_dynamic_shapes_compile_once() -> None:
 
 
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+@pytest.mark.compiler
 def test_in_place_forms_compile(backend: str) -> None:
     """On copies within the graph, and on the graph's own inputs."""
 
@@ -110,6 +113,7 @@ def test_in_place_forms_compile(backend: str) -> None:
         agree(backend, case, x, wanted)
 
 
+@pytest.mark.compiler
 def test_parameters_may_change_between_calls() -> None:
     """A compiled function does not keep the first call's parameter."""
     compiled = torch.compile(lambda x, a: F.elu(x, a), fullgraph=True, backend="aot_eager")
@@ -134,6 +138,7 @@ class Network(torch.nn.Module):
         return result
 
 
+@pytest.mark.compiler
 def test_modules_compile_and_export() -> None:
     network, x = Network(), sample(60).view(5, 12)
     assert_same_bits(torch.compile(network, fullgraph=True, backend="aot_eager")(x), network(x))
@@ -163,6 +168,7 @@ def test_random_ones_export_and_compile() -> None:
     assert activations_ext.nn.RReLU is not None
 
 
+@pytest.mark.compiler
 def test_aot_function_of_a_second_derivative() -> None:
     """grad of grad within one compiled graph."""
 
@@ -182,6 +188,7 @@ def backward_of_all(x: Tensor, cases: tuple[Case, ...] = CASES) -> None:
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.compiler
 def test_compiled_autograd(backend: str) -> None:
     """The whole backward pass as one graph, with the right parameters of every node."""
     expected = sample(30).requires_grad_()
@@ -209,6 +216,7 @@ def test_compiled_autograd_keeps_parameters_apart() -> None:
     assert 1 <= len(graphs) <= 4
 
 
+@pytest.mark.compiler
 def test_compiled_autograd_of_a_second_derivative() -> None:
     x = sample(10, torch.float64).clamp(-3, 3).requires_grad_()
     results: list[Tensor] = []
@@ -229,6 +237,7 @@ def test_compiled_autograd_of_a_second_derivative() -> None:
 
 @pytest.mark.parametrize("suffix", ["", "_backward", "_curvature"])
 @pytest.mark.parametrize("case", DEFAULT_CASES, ids=str)
+@pytest.mark.slow
 def test_opcheck(case: Case, suffix: str) -> None:
     """Schema, autograd registration, fake tensors, and AOTAutograd with dynamic shapes."""
     for shape in ((5,), (2, 3)):

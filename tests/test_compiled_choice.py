@@ -34,6 +34,7 @@ def targets(function: Callable[..., Any], *inputs: Tensor) -> str:
 
 @pytest.mark.parametrize("choice", ["measured", "ours", "whole", "torchs"])
 @pytest.mark.parametrize("case", DEFAULT_CASES, ids=str)
+@pytest.mark.compiler
 def test_the_graph_holds_what_was_chosen(case: Case, choice: Choice) -> None:
     x = sample(12).view(3, 4)
     with in_compiled_graphs(choice):
@@ -48,6 +49,7 @@ def test_the_graph_holds_what_was_chosen(case: Case, choice: Choice) -> None:
         torch.testing.assert_close(gradient(compiled, x, x.cos()), gradient(case, x, x.cos()))
 
 
+@pytest.mark.compiler
 def test_losses_and_rows() -> None:
     x, t = sample(12).view(3, 4), torch.arange(3)
     with in_compiled_graphs("torchs"):
@@ -107,6 +109,7 @@ def test_the_default_is_what_was_measured(capability: str) -> None:
                 assert float(whole) < 1.02 * float(torchs)
 
 
+@pytest.mark.compiler
 def test_another_choice_compiles_anew() -> None:
     torch._dynamo.reset()
     compiled = torch.compile(F.mish, fullgraph=True, backend="aot_eager")
@@ -117,6 +120,7 @@ def test_another_choice_compiles_anew() -> None:
         assert_same_bits(compiled(x), torch.nn.functional.mish(x))
 
 
+@pytest.mark.slow
 def test_the_environment_chooses_for_the_process() -> None:
     program = """
 import torch, sys

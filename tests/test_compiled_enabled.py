@@ -60,6 +60,7 @@ def every(x: Tensor) -> list[Tensor]:
     return [getattr(torch, name)(x) for name in MOST_ULP]
 
 
+@pytest.mark.compiler
 def test_every_function() -> None:
     """As exact as is stated, on all sizes of numbers, and torch's results at special ones."""
     assert set(MOST_ULP) == set(_inductor._FUNCTIONS)
@@ -99,6 +100,7 @@ LOOPS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+@pytest.mark.compiler
 def test_loops() -> None:
     # Inductor drops a rounding to 16 bits between two of its operations.
     x = sample(7 * 83).clamp(-9, 9).bfloat16().float().view(7, 83)
@@ -123,6 +125,7 @@ SLOW: dict[str, Callable[[Tensor], Tensor]] = {
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("name", SLOW)
+@pytest.mark.compiler
 def test_what_inductor_makes_of_several_functions(name: str, dtype: torch.dtype) -> None:
     function = SLOW[name]
     x = torch.cat([SPECIAL, sample(500)]).to(dtype)
@@ -142,6 +145,7 @@ def test_what_inductor_makes_of_several_functions(name: str, dtype: torch.dtype)
     torch.testing.assert_close(gradient, wanted, rtol=8 * eps, atol=16 * eps)
 
 
+@pytest.mark.compiler
 def test_float64_stays_torchs() -> None:
     x = sample(300, torch.float64)
     with activations_ext.enabled():
@@ -149,6 +153,7 @@ def test_float64_stays_torchs() -> None:
     assert OURS not in code
 
 
+@pytest.mark.compiler
 def test_disable_restores() -> None:
     """The caches, which outlive Dynamo's, know whether it is on."""
     x = sample(300)
@@ -171,6 +176,7 @@ def test_disable_restores() -> None:
     assert_same_bits(after, before)
 
 
+@pytest.mark.compiler
 def test_a_compiler_that_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_inductor, "_compiles", lambda: False)
     x = sample(50)
@@ -179,6 +185,7 @@ def test_a_compiler_that_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert OURS not in code
 
 
+@pytest.mark.compiler
 def test_training() -> None:
     x = sample(31 * 40).clamp(-9, 9).view(31, 40).requires_grad_()
 
@@ -203,6 +210,7 @@ OPERATORS = [
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.compiler
 def test_torchs_samples(dtype: torch.dtype) -> None:
     """Of torch's own tests of these operators under Inductor the samples, all in one graph."""
     names, calls = [], []
@@ -232,6 +240,7 @@ def test_torchs_samples(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.slow
 def test_each_instruction_set(capability: str) -> None:
     program = """
 import torch, activations_ext

@@ -250,6 +250,7 @@ def test_functional_transforms() -> None:
         torch.testing.assert_close(*results)
 
 
+@pytest.mark.compiler
 def test_compile_and_opcheck() -> None:
     """One graph, dynamic shapes, ignored rows among them (Liger 1338)."""
     torch._dynamo.reset()

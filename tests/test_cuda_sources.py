@@ -41,7 +41,10 @@ def toolkit() -> Path | None:
 
 
 TOOLKIT = toolkit()
-pytestmark = pytest.mark.skipif(TOOLKIT is None, reason="no CUDA toolkit")
+pytestmark = [
+    pytest.mark.compiler,
+    pytest.mark.skipif(TOOLKIT is None, reason="no CUDA toolkit"),
+]
 
 
 class Fault(NamedTuple):

@@ -62,6 +62,7 @@ def test_what_was_measured_to_be_faster_is_the_default() -> None:
     assert len(activations_ext.replaced()) == len(_C.operators_of(list(GROUPS)))
 
 
+@pytest.mark.slow
 def test_a_warning_is_not_given() -> None:
     code = """
 import warnings
@@ -137,6 +138,7 @@ def results(op: Any, dtype: torch.dtype, wide: bool = False) -> list[tuple[Tenso
     "dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str
 )
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.formatted_name)
+@pytest.mark.slow
 def test_torchs_own_samples(op: Any, dtype: torch.dtype) -> None:
     torch.manual_seed(1)
     expected = results(op, dtype)
@@ -266,6 +268,7 @@ def step(model: torch.nn.Module, x: Tensor) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("how", ["eager", "deepcopy", "autocast", "inference", "compiled", "jit"])
+@pytest.mark.compiler
 def test_models(how: str) -> None:
     model, x = network(), torch.randn(4, 5, 16)
     if how == "deepcopy":
@@ -313,6 +316,7 @@ def test_functorch_and_export() -> None:
         assert "activations_ext" not in str(program.graph)
 
 
+@pytest.mark.slow
 def test_forked_and_spawned_processes() -> None:
     code = """
 import multiprocessing, torch, activations_ext

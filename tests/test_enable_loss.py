@@ -96,6 +96,7 @@ def test_errors_of_the_loss(target: Tensor, options: dict[str, Any]) -> None:
         F.cross_entropy(x, target, **options)
 
 
+@pytest.mark.compiler
 def test_the_loss_compiles_before_and_after() -> None:
     x, t = torch.randn(4, 7), torch.arange(4)
     torch.compiler.reset()

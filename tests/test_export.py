@@ -48,6 +48,7 @@ class Loss(torch.nn.Module):
 
 
 @pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.slow
 def test_export(strict: bool, tmp_path: Path) -> None:
     x = sample(20).view(5, 4)
     program = torch.export.export(network(), (x,), strict=strict)
@@ -128,6 +129,7 @@ def test_the_switch_keeps_our_operators() -> None:
     torch.testing.assert_close(program.module()(x), network()(x))
 
 
+@pytest.mark.slow
 def test_onnx() -> None:
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxscript")

@@ -125,6 +125,7 @@ def test_its_gradient_is_torchs(name: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["relu", "hardtanh", "tanh", "gelu", "squared_relu"])
+@pytest.mark.compiler
 def test_inside_compiled_graphs(name: str) -> None:
     for kind in ("int64", "complex64", "jagged"):
         input = STRANGE[kind]()
@@ -180,6 +181,7 @@ def test_out(name: str) -> None:
     torch.testing.assert_close(out, getattr(F, name)(x))
 
 
+@pytest.mark.slow
 def test_another_device() -> None:
     """A device without our kernels: the meta tensors of a graph stand for it."""
     program = """
@@ -206,6 +208,7 @@ print("done")
     assert run_python(program).strip().endswith("done")
 
 
+@pytest.mark.slow
 def test_distributed_tensors() -> None:
     program = """
 import torch, torch.distributed as dist
@@ -246,6 +249,7 @@ def test_the_modules_stand_in_for_torchs() -> None:
             _ = module._private
 
 
+@pytest.mark.slow
 def test_type_checkers_know_torchs_names(tmp_path: Path) -> None:
     pytest.importorskip("mypy")
     program = tmp_path / "program.py"

@@ -168,6 +168,7 @@ def test_to_torch_leaves_what_torch_cannot_do() -> None:
     assert type(model[2]) is torch.nn.CrossEntropyLoss
 
 
+@pytest.mark.slow
 def test_what_to_torch_made_loads_without_this_package(tmp_path: Path) -> None:
     model = to_torch_(torch.nn.Sequential(nn.PReLU(4), nn.GELU(), nn.Softmax(1)))
     x = sample(20).view(5, 4)
@@ -261,6 +262,7 @@ def test_fx_takes_modules_for_leaves(name: str) -> None:
         torch.testing.assert_close(other(x), network(x))
 
 
+@pytest.mark.compiler
 def test_compiled_and_exported_modules_find_our_forward() -> None:
     graphs: list[Any] = []
 
@@ -341,6 +343,7 @@ def test_functional_call_and_data_parallel_replicas_have_their_own_weights() -> 
     assert torch.equal(replica(x), 2 * x)
 
 
+@pytest.mark.slow
 def test_our_functions_in_the_place_of_torchs() -> None:
     """They called themselves for ever where torch's had to run."""
     code = """

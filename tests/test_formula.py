@@ -62,6 +62,7 @@ def test_values(case: Case, dtype: torch.dtype) -> None:
 
 @pytest.mark.usefixtures("no_loops")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.compiler
 def test_compiled_values(dtype: torch.dtype) -> None:
     """Inductor's vectors compute expm1 as e^x − 1 (torch 2.13): errors of an ULP of 1."""
     x = torch.cat([SPECIAL, KINKS, sample(2000)]).to(dtype)
@@ -82,6 +83,7 @@ def test_compiled_values(dtype: torch.dtype) -> None:
 
 @pytest.mark.usefixtures("no_loops")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.compiler
 def test_derivatives(dtype: torch.dtype) -> None:
     operators = torch.ops.activations_ext
     x = torch.cat([KINKS, sample(300)]).to(dtype)
@@ -124,6 +126,7 @@ def traced(function: Callable[..., Any], x: Tensor) -> torch.fx.GraphModule:
 
 @pytest.mark.usefixtures("no_loops")
 @pytest.mark.parametrize("case", DEFAULT_CASES, ids=str)
+@pytest.mark.compiler
 def test_constants_are_scalars_and_nothing_is_read(case: Case) -> None:
     graph = traced(case, sample(24).view(4, 6)).graph
     targets = {str(node.target) for node in graph.nodes if node.op == "call_function"}
@@ -137,6 +140,7 @@ def test_constants_are_scalars_and_nothing_is_read(case: Case) -> None:
 
 
 @pytest.mark.usefixtures("no_loops")
+@pytest.mark.compiler
 def test_training_and_dynamic_shapes() -> None:
     cases = [case_of(name) for name in ("mish", "gelu", "tanh", "softplus", "elu", "hardshrink")]
 
@@ -152,6 +156,7 @@ def test_training_and_dynamic_shapes() -> None:
         )
 
 
+@pytest.mark.compiler
 def test_whole_is_not_decomposed() -> None:
     with in_compiled_graphs("whole"):
         _, code = compiled(F.mish, sample(20, torch.float64))
@@ -159,6 +164,7 @@ def test_whole_is_not_decomposed() -> None:
 
 
 @pytest.mark.usefixtures("no_loops")
+@pytest.mark.compiler
 def test_forward_mode() -> None:
     x, tangent = sample(20).clamp(-9, 9), sample(20, seed=1)
 

@@ -21,6 +21,7 @@ seeds = st.integers(0, 2**40)
 @pytest.mark.parametrize("name", VALUES)
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(seeds)
+@pytest.mark.slow
 def test_random_calls(name: str, seed: int) -> None:
     fuzz.run(name, seed)
 
@@ -52,6 +53,7 @@ def test_a_wrong_value_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("at_end", [True, False])
+@pytest.mark.slow
 def test_guard_pages_end_a_process_that_touches_them(at_end: bool) -> None:
     code = f"""
 import ctypes, torch, fuzz
@@ -65,6 +67,7 @@ ctypes.string_at(tensor.data_ptr() + ({20 if at_end else -1}), 1)
     assert touched.returncode == -11
 
 
+@pytest.mark.slow
 def test_the_command_names_the_seed() -> None:
     command = [sys.executable, str(Path(fuzz.__file__)), "elu", "hooks", "--calls=3", "--seed=5"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -273,6 +273,7 @@ def test_set_kernels_takes_its_own_capsule_only() -> None:
     assert torch.equal(F.relu(x), torch.relu(x))
 
 
+@pytest.mark.slow
 def test_a_kernel_module_may_be_imported_twice() -> None:
     """It aborted at exit."""
     code = """

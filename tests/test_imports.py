@@ -41,6 +41,7 @@ def test_what_neither_has(name: str) -> None:
         importlib.import_module(f"activations_ext.nn.{name}")
 
 
+@pytest.mark.slow
 def test_everything_by_a_star() -> None:
     code = """
 from activations_ext.nn import *
@@ -55,6 +56,7 @@ print(Sequential(Linear(2, 2), ReLU()))
     assert "ReLU()" in run_python(code)
 
 
+@pytest.mark.slow
 def test_the_first_import_may_be_of_any_of_them() -> None:
     """In a process where torch has loaded nothing yet."""
     for first in ("nn.functional", "nn.utils.parametrizations", "nn.attention.flex_attention"):

@@ -143,6 +143,7 @@ def test_opcheck(case: Case) -> None:
 
 
 @pytest.mark.parametrize("name", ["rrelu", "shift_dropout"])
+@pytest.mark.compiler
 def test_random_ones(name: str) -> None:
     """The same numbers from the same seed, and their gradients; nothing is copied for dropout."""
     function: Any = getattr(F, name)

@@ -54,6 +54,7 @@ def every(x: Tensor) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.compiler
 def test_every_function_is_fused_and_agrees_with_eager(dtype: torch.dtype) -> None:
     """Neighbours that are exact, so that only the order of the roundings could differ."""
     x = torch.cat([SPECIAL, NON_FINITE, sample(1000)]).to(dtype)
@@ -66,6 +67,7 @@ def test_every_function_is_fused_and_agrees_with_eager(dtype: torch.dtype) -> No
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.compiler
 def test_first_and_second_derivatives(dtype: torch.dtype) -> None:
     operators = torch.ops.activations_ext
     x, grad = sample(107).to(dtype), sample(107, seed=3).clamp(-9, 9).to(dtype)
@@ -85,6 +87,7 @@ def test_first_and_second_derivatives(dtype: torch.dtype) -> None:
         assert_agrees(case, result, wanted, atol=1e-6 if dtype == torch.float32 else 1e-3)
 
 
+@pytest.mark.compiler
 def test_tails() -> None:
     inputs = [sample(count) for count in (1, 3, 15, 16, 17, 4096, 4099)]
     results, code = compiled(lambda xs: [F.elu(x) * 2 for x in xs], inputs, dynamic=False)
@@ -115,6 +118,7 @@ LOOPS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.compiler
 def test_loops(dynamic: bool) -> None:
     x = sample(7 * 83).clamp(-9, 9).view(7, 83)
     loops = list(LOOPS.values())
@@ -127,6 +131,7 @@ def test_loops(dynamic: bool) -> None:
         )
 
 
+@pytest.mark.compiler
 def test_what_is_read_twice_is_computed_once() -> None:
     x = sample(64 * 256).view(64, 256)
 
@@ -139,6 +144,7 @@ def test_what_is_read_twice_is_computed_once() -> None:
     torch.testing.assert_close(result, across(x))
 
 
+@pytest.mark.compiler
 def test_parameters_that_are_no_numbers() -> None:
     for case in (case_of("elu", math.inf), case_of("threshold", -math.inf, math.nan)):
         x = sample(50)
@@ -147,6 +153,7 @@ def test_parameters_that_are_no_numbers() -> None:
         assert_same_bits(result, case(x), f"{case}: ")
 
 
+@pytest.mark.compiler
 def test_float64_is_the_formula() -> None:
     x = sample(50, torch.float64)
     result, code = compiled(F.mish, x)
@@ -154,6 +161,7 @@ def test_float64_is_the_formula() -> None:
     torch.testing.assert_close(result, F.mish(x))
 
 
+@pytest.mark.compiler
 def test_a_compiler_that_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     """The formula is made of torch's operators: test_formula.py."""
     monkeypatch.setattr(_inductor, "_compiles", lambda: False)
@@ -164,6 +172,7 @@ def test_a_compiler_that_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(result, F.mish(x) * 1.2345)
 
 
+@pytest.mark.compiler
 def test_whole_and_back() -> None:
     """The choice is part of the key of Inductor's caches, which outlive Dynamo's."""
     x, codes = sample(50), []
@@ -177,6 +186,7 @@ def test_whole_and_back() -> None:
     assert [bool(calls(code)) for code in codes] == [True, False, True]
 
 
+@pytest.mark.compiler
 def test_training() -> None:
     """Forward and backward through AOTAutograd."""
 
@@ -192,6 +202,7 @@ def test_training() -> None:
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.slow
 def test_each_instruction_set(capability: str) -> None:
     """One cache for all of them, as a user has it."""
     program = """
@@ -216,6 +227,7 @@ print("same")
 
 
 @pytest.mark.parametrize("known", [True, False])
+@pytest.mark.slow
 def test_an_inductor_that_lacks_the_seam_keeps_operators_whole(known: bool, tmp_path: Path) -> None:
     program = f"""
 import sys, torch
@@ -242,6 +254,7 @@ print("compiled::call<" in codes[0])
     assert printed.strip() == str(known)
 
 
+@pytest.mark.compiler
 def test_ahead_of_time_and_without_python(tmp_path: Path) -> None:
     """AOTInductor's package, and the wrapper in C++."""
 

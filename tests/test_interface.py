@@ -147,6 +147,7 @@ def test_everything_public_is_documented(library: Any) -> None:
             assert thing.__name__ == name
 
 
+@pytest.mark.slow
 def test_import_is_light_and_names_its_version() -> None:
     """torch._dynamo takes a second."""
     printed = run_python(
@@ -234,6 +235,7 @@ def test_in_place_on_a_leaf_is_an_error(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", INPLACE_CASES, ids=str)
+@pytest.mark.compiler
 def test_in_place_has_its_gradient_under_compile(case: Case) -> None:
     """Of an activation that saves its input, too, which is no longer there."""
     torch.compiler.reset()

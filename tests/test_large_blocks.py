@@ -47,6 +47,7 @@ def test_waiting_memory_goes_back_when_asked(make: Callable[[Tensor], Tensor]) -
     assert status("VmSize") - before < 16 * LARGE
 
 
+@pytest.mark.slow
 def test_memory_that_had_another_result() -> None:
     """Of any layout; the result has all its numbers, and nobody else's change."""
     input = torch.randn(4, 4, 1024, 1024)
@@ -72,6 +73,7 @@ def test_a_large_result_may_be_resized() -> None:
     assert F.relu(result).sum() == 4 * LARGE
 
 
+@pytest.mark.slow
 def test_large_results_from_many_threads() -> None:
     def work(value: int) -> bool:
         input = torch.full((LARGE,), float(value))
@@ -113,6 +115,7 @@ print(status("VmSize") - before)
 
 
 @linux_only
+@pytest.mark.slow
 def test_no_more_waits_than_was_alive_at_once() -> None:
     """41 sizes, one after the other: not the sum of them stays, 8 GB, but the largest."""
     assert int(run_python(SIZES)) <= 2 * 360 * MIB  # malloc keeps some of the inputs, too
@@ -132,6 +135,7 @@ def test_what_many_allocations_passed_over_goes_back() -> None:
 
 
 @linux_only
+@pytest.mark.slow
 def test_an_address_space_that_is_limited_is_left_to_others() -> None:
     """Under ulimit -v: at most an eighth waits, and torch's own allocations go on."""
     program = """
@@ -153,6 +157,7 @@ print("done")
 
 
 @linux_only
+@pytest.mark.slow
 def test_switched_off_nothing_waits() -> None:
     program = """
 import torch
@@ -168,6 +173,7 @@ print(status("VmSize") - before < 2**28)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.slow
 def test_no_lock_hangs_a_forked_child() -> None:
     """While threads allocate, children that allocate and empty the cache end by themselves."""
     program = """

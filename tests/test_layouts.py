@@ -252,6 +252,7 @@ print("fine")
 """
 
 
+@pytest.mark.slow
 def test_nothing_outside_of_the_input_is_read() -> None:
     """The input lies against pages that may not be touched."""
     assert run_python(GUARD_PAGES).strip() == "fine"

@@ -81,6 +81,7 @@ def test_targets_that_are_probabilities() -> None:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.compiler
 def test_compile(name: str) -> None:
     family = FAMILIES[name]
     outputs = outputs_of(family, 6).detach().float()
@@ -224,6 +225,7 @@ def test_init_from_quantiles(scale_by: str) -> None:
     torch.testing.assert_close(scale.flatten(), torch.full((3,), 0.3), atol=0.05, rtol=0)
 
 
+@pytest.mark.slow
 def test_init_from_clusters() -> None:
     pytest.importorskip("sklearn")
     head = nn.MixtureDensityHead(5, 2, 3)

@@ -222,6 +222,7 @@ def test_functorch_and_forward_mode() -> None:
 
 
 @pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.compiler
 def test_compiles_whole(reduction: str) -> None:
     tensors = hidden, weight, bias = parts(torch.float32)
     target = classes()
@@ -319,6 +320,7 @@ def test_module() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.slow
 def test_torchs_own_samples(dtype: torch.dtype) -> None:
     eps = torch.finfo(dtype).eps
     count = 0
@@ -336,6 +338,7 @@ def test_torchs_own_samples(dtype: torch.dtype) -> None:
     assert count > 10
 
 
+@pytest.mark.slow
 def test_what_torch_refuses_is_refused() -> None:
     count = 0
     for error in (error for op in OPS for error in op.error_inputs("cpu")):

@@ -57,6 +57,7 @@ def test_gradients_made_before_their_factor_is_known(dtype: torch.dtype, factor:
             assert ours < exactly * theirs
 
 
+@pytest.mark.slow
 def test_autocast_with_a_loss_scale() -> None:
     """The relative errors were 0.19 and 1.88."""
     random = torch.Generator().manual_seed(0)
@@ -200,6 +201,7 @@ do."""
 
 
 @pytest.mark.parametrize("name", ON_THREADS)
+@pytest.mark.slow
 def test_losses_do_not_depend_on_the_number_of_threads(name: str) -> None:
     results: list[tuple[Tensor, Tensor]] = []
     for threads in range(1, 8):

@@ -53,6 +53,7 @@ def peak(compute: Callable[[], Any]) -> int:
     ],
     ids=str,
 )
+@pytest.mark.slow
 def test_peak_memory(options: dict[str, Any], inplace_backward: bool) -> None:
     """Forward and backward: one gradient of the logits' size, or with inplace_backward none."""
     x, t = torch.randn(1024, 8192), torch.arange(1024)
@@ -196,6 +197,7 @@ def test_liger_1338_every_row_is_written() -> None:
 
 
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+@pytest.mark.compiler
 def test_compile_with_every_option(backend: str) -> None:
     """One graph, with ignored rows and numbers beside the loss."""
     torch._dynamo.reset()
@@ -227,6 +229,7 @@ def test_compile_with_every_option(backend: str) -> None:
         torch.testing.assert_close(*grads, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.compiler
 def test_compiled_autograd() -> None:
     x, t = rows(6, 300)
     expected = x.clone().requires_grad_()

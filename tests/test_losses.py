@@ -207,6 +207,7 @@ def test_functional_transforms() -> None:
         torch.testing.assert_close(*results)
 
 
+@pytest.mark.compiler
 def test_compile_and_opcheck() -> None:
     torch._dynamo.reset()
     compiled = torch.compile(

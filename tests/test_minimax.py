@@ -32,6 +32,7 @@ def standing_tables() -> dict[str, list[list[np.float32]]]:
 
 
 @pytest.mark.parametrize("name", minimax.POLYNOMIALS)
+@pytest.mark.slow
 def test_polynomials(name: str) -> None:
     """The coefficients stand in a function of that name, constants beside it included."""
     (header,) = (text for text in HEADERS if re.search(rf"constexpr \S+ {name}\(", text))
@@ -46,6 +47,7 @@ def test_every_table_is_printed() -> None:
 
 
 @pytest.mark.parametrize("name", minimax.TABLES)
+@pytest.mark.slow
 def test_tables(name: str) -> None:
     """One piece of each: all of them take minutes."""
     table, standing = minimax.TABLES[name], standing_tables()[name]

@@ -275,6 +275,7 @@ def test_functorch() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.compiler
 def test_compile(dtype: torch.dtype) -> None:
     given = arguments((19,), 3, 2, dtype, scale_by="exp")
 

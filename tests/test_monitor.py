@@ -214,6 +214,7 @@ def test_log() -> None:
     assert {name: number for name, number, _ in board.scalars} == numbers == run.numbers == plain
 
 
+@pytest.mark.slow
 def test_plot(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     model = torch_nn.Sequential(Fixed([-100.0, 1.0]), nn.ReLU(), nn.Tanh())

@@ -147,6 +147,7 @@ def test_errors_in_forward(error: type[BaseException]) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.compiler
 def test_compiled(when: str) -> None:
     torch._dynamo.reset()
     model = network()
@@ -162,6 +163,7 @@ def test_compiled(when: str) -> None:
     assert torch._dynamo.eval_frame._stance.stance == "default"
 
 
+@pytest.mark.compiler
 def test_two_monitors_of_compiled_models() -> None:
     torch._dynamo.reset()
     model = network()
@@ -218,6 +220,7 @@ def test_del_is_enough() -> None:
     assert not any(reference() for reference in references)
 
 
+@pytest.mark.slow
 def test_the_monitor_outlives_its_model() -> None:
     monitor = ActivationMonitor(network(), every=1)
     gc.collect()
@@ -266,6 +269,7 @@ def test_threads() -> None:
         assert not report.skipped
 
 
+@pytest.mark.slow
 def test_the_history_is_bounded() -> None:
     model = network()
     x = torch.randn(2, 4)

@@ -166,6 +166,7 @@ def _one_of_two(rank: int, port: int, path: str) -> None:
     os._exit(0)  # gloo's threads abort some processes that end otherwise
 
 
+@pytest.mark.slow
 def test_in_two_processes(tmp_path: Path) -> None:
     """The norms are those of the whole batch, on each process."""
     if not torch.distributed.is_available():

@@ -54,6 +54,7 @@ def test_tensorboard(monitor: ActivationMonitor, tmp_path: Path) -> None:
         assert value == pytest.approx(numbers[name])
 
 
+@pytest.mark.slow
 def test_weights_and_biases(
     monitor: ActivationMonitor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -183,6 +183,7 @@ def test_a_sparse_gradient() -> None:
 
 
 @pytest.mark.parametrize("outside", [False, True])
+@pytest.mark.compiler
 def test_compiled_models(outside: bool) -> None:
     """The same layers and numbers as without compiling, and nothing is compiled again and again."""
     reports = []
@@ -223,6 +224,7 @@ def _one_of_two(rank: int, port: int, path: str) -> None:
     os._exit(0)  # gloo's threads abort some processes that end otherwise
 
 
+@pytest.mark.slow
 def test_distributed_data_parallel(tmp_path: Path) -> None:
     if not torch.distributed.is_available():
         pytest.skip("torch was built without torch.distributed")

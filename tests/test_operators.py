@@ -90,6 +90,7 @@ def test_torch_func(name: str, derivative: str) -> None:
 
 
 @pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.compiler
 def test_compiled_autograd(name: str) -> None:
     """Two graphs of the same nodes: the second time the recorded call is replayed."""
     ours, reference, x = PAIRS[name]

@@ -67,6 +67,7 @@ def test_subclasses_see_a_weight_and_may_be_one() -> None:
 
 
 @pytest.mark.parametrize("name", ["elu", "gelu", "shift_dropout"])
+@pytest.mark.compiler
 def test_subclasses_stay_what_they_are_under_compile(name: str) -> None:
     class Plain(Tensor):
         pass

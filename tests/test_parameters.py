@@ -41,6 +41,7 @@ def replaced(case: Case, position: int, value: Any) -> list[Any]:
 
 
 @every_parameter
+@pytest.mark.compiler
 def test_a_parameter_that_wants_a_gradient_is_refused(case: Case, position: int) -> None:
     """Read as a number it would never train. torch refuses it too, eager and compiled."""
     parameters = replaced(case, position, torch.nn.Parameter(torch.tensor(0.5)))
@@ -188,6 +189,7 @@ print(F.leaky_relu(x).item() == f(x).item() == -1.0)
 """
 
 
+@pytest.mark.slow
 def test_a_decimal_comma_changes_nothing() -> None:
     """Where such a locale is installed."""
     assert run_python(DECIMAL_COMMA).strip() == "True"
@@ -210,6 +212,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / (ro
 """
 
 
+@pytest.mark.slow
 def test_prelus_backward_takes_one_gradient_and_little_more() -> None:
     """It took a double for each of 64 tasks and each channel: three times the input."""
     assert float(run_python(PRELU_MEMORY)) < 1.6

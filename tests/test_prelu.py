@@ -251,6 +251,7 @@ def test_vmap(no_vmap_fallback: None) -> None:
     torch.testing.assert_close(gradients(F.prelu), gradients(reference))
 
 
+@pytest.mark.compiler
 def test_compile_and_opcheck() -> None:
     torch._dynamo.reset()
     compiled = torch.compile(F.prelu, fullgraph=True, backend="aot_eager", dynamic=True)

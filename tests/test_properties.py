@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +10,8 @@ from torch import Tensor
 
 from helpers import CASES, DTYPES, Case, assert_same_bits, gradient, rounding_unit, ulp_errors
 from test_layouts import TORCHS_OWN_WAY, effective_strides
+
+pytestmark = pytest.mark.slow
 
 settings.register_profile("suite", deadline=None, derandomize=True, print_blob=False)
 settings.load_profile("suite")

@@ -195,6 +195,7 @@ def test_vmap_randomness(function: Callable[[Tensor], Tensor]) -> None:
 
 
 @both
+@pytest.mark.compiler
 def test_compile(function: Callable[[Tensor], Tensor]) -> None:
     """One graph, random anew on each call, governed by manual_seed, forward matching backward."""
     torch._dynamo.reset()

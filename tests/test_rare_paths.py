@@ -197,6 +197,7 @@ def test_vmap_of_binary_cross_entropy_is_no_loop(reduction: str, no_vmap_fallbac
 
 @pytest.mark.parametrize("dynamic", [True, None])
 @pytest.mark.parametrize("reduction", ["none", "mean"])
+@pytest.mark.compiler
 def test_one_graph_for_all_lengths_of_linear_cross_entropy(
     reduction: str, dynamic: bool | None
 ) -> None:
@@ -254,6 +255,7 @@ def test_a_choice_is_one_threads() -> None:
     assert not uses_torchs()
 
 
+@pytest.mark.slow
 def test_inductor_without_implicit_fallbacks() -> None:
     code = """
 import torch
@@ -277,6 +279,7 @@ y.backward()
 # --- distributed tensors --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_distributed_tensors_and_what_torch_lacks() -> None:
     """There was no sharding strategy."""
     code = """

@@ -151,6 +151,7 @@ def test_153281_rrelu_with_an_infinite_bound(lower: float, upper: float) -> None
         F.rrelu(torch.ones(3), lower, upper, training=True)
 
 
+@pytest.mark.compiler
 def test_181692_rrelu_in_evaluation_when_compiled() -> None:
     torch._dynamo.reset()
     compiled = torch.compile(lambda x: F.rrelu(x, 0.1, 0.3), fullgraph=True)

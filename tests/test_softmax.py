@@ -253,6 +253,7 @@ def test_where_there_is_no_kernel_torchs_runs(name: str) -> None:
 
 
 @every_name
+@pytest.mark.compiler
 def test_compile_and_opcheck(name: str) -> None:
     torch._dynamo.reset()
     function = getattr(F, name)

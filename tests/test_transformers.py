@@ -226,6 +226,7 @@ def test_heads_of_peft(how: str) -> None:
     torch.testing.assert_close(step(model), expected, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_trainer_with_gradient_accumulation(tmp_path: Path) -> None:
     pytest.importorskip("accelerate")
     ids = torch.randint(3, VOCABULARY, (16, 12), generator=torch.Generator().manual_seed(2))
@@ -251,6 +252,7 @@ def test_trainer_with_gradient_accumulation(tmp_path: Path) -> None:
     torch.testing.assert_close(weights[1], weights[0], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_memory_of_the_logits_is_not_needed() -> None:
     code = """
 import sys, torch, transformers
