@@ -37,7 +37,7 @@ def call(
 ) -> Tensor:
     """Run the operator named like ``function``, a public function of (input, *parameters, inplace).
 
-    Whoever overrides ``__torch_function__`` is shown ``function`` instead.
+    Arguments that override ``__torch_function__`` get ``function`` instead.
     """
     if is_dynamo_compiling():
         return call_operator(function.__name__, input, parameters, inplace)
@@ -130,7 +130,7 @@ def check_number(function: str, argument: str, value: object) -> None:
 
 
 def overridable(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-    """Show ``function`` to whoever overrides ``__torch_function__``: an argument, or a mode.
+    """Pass ``function`` to the ``__torch_function__`` of an argument or a mode.
 
     Dynamo asks them itself, at the operator; it cannot follow ``handle_torch_function`` here.
     """

@@ -306,7 +306,7 @@ def _when_imported() -> None:
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Waits for Inductor to be imported, which takes a second: not before somebody compiles."""
+    """Waits until Inductor is imported, at the first compilation: that import takes a second."""
 
     def find_spec(self, name: str, *_: Any) -> ModuleSpec | None:
         if name != _ENTRY:

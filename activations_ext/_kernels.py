@@ -53,6 +53,10 @@ def cpu_capability() -> str:
     It is the best one that the machine has, unless the environment variable
     ``ATEN_CPU_CAPABILITY`` (``default``, ``avx2`` or ``avx512``) said otherwise at import. One that
     the processor does not run is replaced by the next best, with a RuntimeWarning.
+
+    Example:
+        >>> activations_ext.cpu_capability() in ("DEFAULT", "AVX2", "AVX512")
+        True
     """
     return _capability
 
@@ -62,9 +66,12 @@ def empty_cache() -> None:
 
     Results of 32 MiB and more are written into memory that earlier ones left: no more than was in
     use at once, and at most an eighth of what the machine, the control group and ``ulimit -v``
-    allow. The system takes it whenever it is short, so that nobody needs this function; but until
+    allow. The system reclaims it when memory is short, so this function is rarely needed; until
     then the process appears to hold it. The environment variable ``ACTIVATIONS_EXT_LARGE_BLOCKS=0``
     turns it off. Linux only; elsewhere nothing is kept.
+
+    Example:
+        >>> activations_ext.empty_cache()
     """
     _C.empty_cache()
 
@@ -81,6 +88,9 @@ def check_targets(device: torch.device | str | int | None = None) -> None:
 
     Raises:
         IndexError: names the row and its target; it is told once.
+
+    Example:
+        >>> activations_ext.check_targets()  # nothing to wait for on the CPU
     """
     if "cuda" not in _C.devices() or not torch.cuda.is_initialized():
         return

@@ -94,6 +94,11 @@ def in_compiled_graphs(choice: Choice) -> Iterator[None]:
 
     The environment variable ``ACTIVATIONS_EXT_COMPILED`` says it for the whole process. A function
     that has been compiled before is compiled again when it is called under another choice.
+
+    Example:
+        >>> with activations_ext.compiled.in_compiled_graphs("ours"):
+        ...     activations_ext.compiled.chosen()
+        'ours'
     """
     before, _switch.choice = _switch.choice, _checked(choice)
     try:

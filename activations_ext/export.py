@@ -25,7 +25,14 @@ _switch = _Switch()
 @contextmanager
 def keep_operators() -> Iterator[None]:
     """Within it, on this thread, exports and traces hold ``torch.ops.activations_ext``: for running
-    them here."""
+    them here.
+
+    Example:
+        >>> with activations_ext.export.keep_operators():
+        ...     traced = torch.jit.trace(F.mish, torch.ones(3))
+        >>> "activations_ext::mish" in str(traced.graph)
+        True
+    """
     before, _switch.keep = _switch.keep, True
     try:
         yield
@@ -48,6 +55,10 @@ def to_torch_(model: torch.nn.Module) -> torch.nn.Module:
     They are of torch's types already, and so it is for files that are to load where this package
     is not installed. Parameters, buffers, hooks and names stay. What torch cannot do stays ours:
     modules that it lacks, and losses with options beyond it.
+
+    Example:
+        >>> model = activations_ext.export.to_torch_(nn.Sequential(nn.Linear(2, 2), nn.Mish()))
+        >>> torch.save(model, "network.pt")  # loads without this package  # doctest: +SKIP
     """
     from activations_ext.nn.form import to_torchs
 

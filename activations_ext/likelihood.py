@@ -78,6 +78,11 @@ class Gaussian(Likelihood):
         scale_by: what makes a learned standard deviation of its output: ``"exp"``, ``"softplus"``,
             ``"elu"`` (ELU + 1) or ``"identity"``.
         floor: what is added to a learned standard deviation.
+
+    Example:
+        >>> family = activations_ext.likelihood.Gaussian()
+        >>> family.nll(torch.zeros(4, 2), torch.zeros(4, 2))  # log √(2π) for each number
+        tensor(1.8379)
     """
 
     scale: float | None = 1.0
@@ -129,7 +134,13 @@ class Gaussian(Likelihood):
 
 @dataclass(frozen=True)
 class Bernoulli(Likelihood):
-    """Yes or no, D times: logits of shape (\\*, D), targets of 0 and 1 or probabilities."""
+    """Yes or no, D times: logits of shape (\\*, D), targets of 0 and 1 or probabilities.
+
+    Example:
+        >>> family = activations_ext.likelihood.Bernoulli()
+        >>> family.nll(torch.zeros(4, 1), torch.ones(4, 1))  # log 2
+        tensor(0.6931)
+    """
 
     def features(self, dimensions: int) -> int:
         return dimensions
@@ -150,7 +161,13 @@ class Bernoulli(Likelihood):
 
 @dataclass(frozen=True)
 class Categorical(Likelihood):
-    """One of C classes: logits of shape (\\*, C), targets (int64) of shape (\\*)."""
+    """One of C classes: logits of shape (\\*, C), targets (int64) of shape (\\*).
+
+    Example:
+        >>> family = activations_ext.likelihood.Categorical()
+        >>> family.nll(torch.zeros(4, 10), torch.arange(4))  # log 10
+        tensor(2.3026)
+    """
 
     def features(self, dimensions: int) -> int:
         return dimensions
@@ -192,6 +209,12 @@ class MixtureOfGaussians(Likelihood):
             ``"elu"`` (ELU + 1) or ``"identity"``.
         floor: what is added to it. Without one the likelihood has no bound: a component can settle
             on a single target.
+
+    Example:
+        >>> family = activations_ext.likelihood.MixtureOfGaussians(components=3)
+        >>> outputs = torch.zeros(4, 3 + 3 * 2 + 3 * 2)  # of targets of two numbers
+        >>> family.nll(outputs, torch.zeros(4, 2)).shape, family.mean(outputs).shape
+        (torch.Size([]), torch.Size([4, 2]))
     """
 
     components: int

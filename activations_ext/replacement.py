@@ -42,6 +42,12 @@ def enable(all: bool = False) -> None:
     Args:
         all: also the functions that were not measured to be faster than torch's on this
             instruction set.
+
+    Example:
+        >>> activations_ext.enable(all=True)
+        >>> "aten::mish" in activations_ext.replaced()
+        True
+        >>> activations_ext.disable()
     """
     global _lasting
     with _lock:
@@ -50,7 +56,14 @@ def enable(all: bool = False) -> None:
 
 
 def disable() -> None:
-    """Undo ``enable()``. Within ``enabled()`` the kernels stay until that ends."""
+    """Undo ``enable()``. Within ``enabled()`` the kernels stay until that ends.
+
+    Example:
+        >>> activations_ext.enable()
+        >>> activations_ext.disable()
+        >>> activations_ext.replaced()
+        ()
+    """
     global _lasting
     with _lock:
         _lasting = None
@@ -64,6 +77,10 @@ class enabled(ContextDecorator):
 
     Args:
         all: as ``enable``'s.
+
+    Example:
+        >>> with activations_ext.enabled(all=True):
+        ...     y = torch.nn.functional.mish(torch.ones(3))  # our kernel
     """
 
     def __init__(self, all: bool = False) -> None:
@@ -81,7 +98,13 @@ class enabled(ContextDecorator):
 
 
 def replaced() -> tuple[str, ...]:
-    """The operators that are replaced now: ``"aten::gelu"``, ``"aten::gelu.out"``, …"""
+    """The operators that are replaced now: ``"aten::gelu"``, ``"aten::gelu.out"``, …
+
+    Example:
+        >>> with activations_ext.enabled(all=True):
+        ...     "aten::gelu" in activations_ext.replaced()
+        True
+    """
     with _lock:
         return tuple(_C.operators_of(_wanted()))
 

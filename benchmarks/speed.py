@@ -175,7 +175,7 @@ def measure(
     if compile:
         functions["compiled"] = compiled(subject.torchs)
     samples: dict[str, list[float]] = {}
-    # In both orders: whoever allocates first gets other memory, which has cost a sixth.
+    # In both orders: the first to allocate gets other memory, which has cost a sixth.
     for order in (list, reversed):
         contenders = {"copy": copy_contender(moved)}
         for name in [*order(functions)]:

@@ -292,7 +292,7 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
     cpu::set_kernels(kernels.get_pointer<const cpu::KernelTable>());
   });
   // The logits, which are rows of classes along dimension 1, become their gradient. No Autograd and
-  // no version counter: of memory that nobody else has.
+  // no version counter: only for memory that is not shared.
   module.def(
       "overwrite_with_gradient",
       [](const at::Tensor& logits, const std::optional<at::Tensor>& target,

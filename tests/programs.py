@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -20,21 +20,36 @@ import pytest
 from helpers import ROOT
 
 PROGRAMS = ROOT / "build/tests"
-SUFFIXES = {".h", ".cuh", ".cpp", ".cu"}
 A_WEEK = 7 * 24 * 3600
 
 
-def sources_in(*directories: Path) -> Iterator[Path]:
-    for directory in directories:
-        yield from sorted(p for p in directory.rglob("*") if p.suffix in SUFFIXES)
+def dependencies(command: Sequence[str]) -> list[Path]:
+    """The files that the preprocessor reads, the system's excepted."""
+    no_preprocessor = (
+        "-gencode",
+        "-Xptxas",
+        "-v",
+        "--threads",
+        "0",
+        "-fatbin",
+        "-O",
+        "-L",
+        "-l",
+        "-W",
+    )
+    options = [option for option in command[1:] if not option.startswith(no_preprocessor)]
+    result = subprocess.run([command[0], "-MM", *options], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-3000:]
+    _, _, paths = result.stdout.partition(":")
+    return sorted({Path(path) for path in paths.replace("\\\n", " ").split()})
 
 
 def key_of(command: Sequence[str], sources: Path) -> str:
-    """Of all that the result may depend on; where ``sources`` are is no matter."""
+    """Of all that the result may depend on; where ``sources`` are does not matter."""
     digest = hashlib.sha256("\0".join(command).replace(str(sources), "sources").encode())
     version = subprocess.run([command[0], "--version"], capture_output=True, check=True)
     digest.update(version.stdout)
-    for path in sources_in(sources, ROOT / "tests"):
+    for path in dependencies(command):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:32]
 
@@ -46,9 +61,10 @@ def forget_old_programs() -> None:
 
 
 def compiled(command: Sequence[str], sources: Path = ROOT / "csrc") -> tuple[Path, str]:
-    """What ``command -o`` makes of ``sources`` and the tests' own, and what the compiler said.
+    """What ``command -o`` makes of its sources, and what the compiler said.
 
-    Skips the test where the compiler has no sanitizers; any other error fails it.
+    ``sources`` is the directory of headers, where it is a copy. Skips the test where the compiler
+    has no sanitizers; any other error fails it.
     """
     directory = PROGRAMS / key_of(command, sources)
     program, messages = directory / "program", directory / "messages"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import struct
 import subprocess
 import sys
@@ -141,6 +142,17 @@ def test_figures(name: str, images: Path, tmp_path: Path) -> None:
                 assert all(run["dead"][-1] == 0 for run in rate)
         case "activation_comparison":
             assert all(np.shape(errors) == (2, 2) for errors in numbers["errors"].values())
+
+
+@pytest.mark.slow
+def test_the_notebook_shows_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    cells = runpy.run_path(str(EXAMPLES / "notebooks/modern_activations.py"))
+    assert cells["largest_slope"] == pytest.approx(0.25)
+    assert cells["ratios"]["Sigmoid"][-1] < 1e-9 < 0.01 < cells["ratios"]["ReLU"][-1]
+    assert cells["dead"][3][0] > 0.5 > cells["dead"][3][1]
+    assert cells["edge"] > 3 * cells["middle"]
+    assert cells["losses"][-1] < cells["losses"][0] - 1
 
 
 WITH_NUMBERS = sorted(p for p in DOCS.glob("*.md") if p.with_suffix(".json").exists())

@@ -41,6 +41,11 @@ def binary_cross_entropy_with_logits(
     Raises:
         ValueError: ``target`` has another shape, or there is no such ``reduction``.
         RuntimeError: a weight does not broadcast.
+
+    Example:
+        >>> logits, target = torch.tensor([2.0, -1.0]), torch.tensor([1.0, 0.0])
+        >>> F.binary_cross_entropy_with_logits(logits, target)
+        tensor(0.2201)
     """
     if size_average is not None or reduce is not None:
         reduction = _reduction.legacy_get_string(size_average, reduce)

@@ -35,11 +35,16 @@ def shift_dropout(
         input: any shape.
         p: the share of units to drop, from 0 to 1.
         minimum: what a dropped unit becomes.
-        training: drop at all.
+        training: whether to drop.
         inplace: write the result over ``input``.
 
     Raises:
         ValueError: ``p`` is not between 0 and 1.
+
+    Example:
+        >>> dropped = F.shift_dropout(torch.zeros(1000), p=0.25)
+        >>> sorted({round(value, 4) for value in dropped.tolist()})
+        [-1.1524, 0.3841]
     """
     check_probability(p)
     if not training or p == 0:

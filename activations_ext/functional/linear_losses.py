@@ -92,6 +92,11 @@ def linear_cross_entropy(
             from the beginning of its chunk.
         RuntimeError, ValueError: as torch's function, for shapes, dtypes and options that do not
             fit.
+
+    Example:
+        >>> hidden, weight = torch.eye(2), torch.tensor([[2.0, 0.0], [0.0, 3.0], [1.0, 0.0]])
+        >>> F.linear_cross_entropy(hidden, weight, torch.tensor([0, 1]))
+        tensor(0.2513)
     """
     memory_budget = as_integer(_NAME, "memory_budget", memory_budget)
     if memory_budget <= 0:

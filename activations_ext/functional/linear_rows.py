@@ -187,7 +187,7 @@ class Accumulated:
 
 
 def times(sum_: Tensor, factor: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """A sum that nobody else has, multiplied by ``factor`` and rounded once to ``dtype``."""
+    """A sum that is not shared, multiplied by ``factor`` and rounded once to ``dtype``."""
     if factor is None:
         return sum_.to(dtype)
     if not are_plain(factor):
@@ -271,7 +271,7 @@ class LinearLoss(torch.autograd.Function):
     """One number, Σ (a·log_sum − b·target_logit − c·weighted_sum + z·lse²), whose gradients are
     made together with it: the factors are known beforehand, and backward only multiplies.
 
-    The gradients are outputs, so that they are saved like any; nobody else sees them. They are
+    The gradients are outputs, so that they are saved like any; no other code sees them. They are
     rounded to 16 bits after they have been multiplied, and come with their scale.
     """
 

@@ -1,4 +1,4 @@
-"""Losses for classification, made of ``row_statistics``: one look at the logits forward, one look
+"""Losses for classification, made of ``row_statistics``: one read of the logits forward, one read
 and one write backward. What follows from the statistics is arithmetic on one number a row."""
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def cross_entropy(
     inplace_backward: bool = False,
     check_targets: bool = False,
 ) -> Tensor | tuple[Tensor, ...]:
-    """Minus the logarithm of the probability that the logits give to the target.
+    """The negative log-probability of the target under the softmax of the logits.
 
     Of a class t: ``−w_t·log p_t`` with ``log p_t = x_t − log Σ e^(x_k)``; with smoothing ε
     ``−(1−ε)·w_t·log p_t − ε/C·Σ w_c·log p_c``. Of probabilities q: ``−Σ q_c·w_c·log p_c``. Computed
@@ -112,7 +112,7 @@ def cross_entropy(
         return_log_prob: return ``log p_t`` of each row as well; 0 for ignored rows.
         return_entropy: return the entropy ``−Σ p_c·log p_c`` of each row as well.
         inplace_backward: the gradient overwrites the logits, so that no second tensor of their size
-            is made. Whatever needs them later in backward raises torch's error for a tensor
+            is allocated. A later use of the logits in backward raises torch's error for a tensor
             modified in place. No effect in a compiled graph, whose memory the compiler plans.
         check_targets: on a GPU, wait until it is known whether all targets were classes. Otherwise
             IndexError is raised by a later call or by backward, and meanwhile the loss of such a
@@ -133,6 +133,15 @@ def cross_entropy(
         RuntimeError: shapes, dtypes or ``label_smoothing`` do not fit, as in torch's function;
             an ``ignore_index`` from 0 on with probabilities; ``inplace_backward`` of a leaf that
             requires a gradient.
+
+    Example:
+        >>> logits = torch.tensor([[2.0, 0.0, 1.0], [0.0, 3.0, 0.0]])
+        >>> target = torch.tensor([0, -100])  # the second row is ignored
+        >>> F.cross_entropy(logits, target)
+        tensor(0.4076)
+        >>> loss, lse = F.cross_entropy(logits, target, z_loss=0.1, return_lse=True)
+        >>> loss, lse
+        (tensor(0.9873), tensor([2.4076, 3.0949]))
     """
     if size_average is not None or reduce is not None:
         reduction = _reduction.legacy_get_string(size_average, reduce)
@@ -218,6 +227,11 @@ def nll_loss(
     Raises:
         IndexError: a class is neither ``ignore_index`` nor from 0 to C − 1; with its position.
         RuntimeError, ValueError: as torch's function, for shapes and dtypes that do not fit.
+
+    Example:
+        >>> log_probabilities = F.log_softmax(torch.tensor([[2.0, 0.0, 1.0]]), dim=1)
+        >>> F.nll_loss(log_probabilities, torch.tensor([0]))
+        tensor(0.4076)
     """
     if target.dtype == torch.int32:
         target = target.to(torch.int64)

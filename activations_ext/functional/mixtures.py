@@ -40,7 +40,7 @@ def gaussian_mixture_nll_loss(
     ``−log Σ_c φ_c Π_d N(y_d; μ_cd, σ_cd)`` with ``φ = softmax(logits)``, ``σ = f(scale) + floor``.
 
     Finite where the densities themselves underflow, for weights of exactly 0 too (logits of −∞).
-    One look at the arguments forward, one look and one write backward; 16-bit numbers are computed
+    One read of the arguments forward, one read and one write backward; 16-bit numbers are computed
     in float32. σ is never taken to be less than the smallest normal number, and an exponential not
     to be more than e⁸⁸ (float64: e⁷⁰⁹). NaN stays NaN. Differentiable any number of times, also
     in forward mode and under ``torch.func`` and ``torch.compile``.
@@ -67,6 +67,12 @@ def gaussian_mixture_nll_loss(
         ValueError: shapes that do not fit, no such ``scale_by`` or ``reduction``, a negative
             ``floor``, a standard deviation that is not positive, or a target that is NaN.
         NotImplementedError: tensors of integers.
+
+    Example:
+        >>> logits, mean = torch.zeros(1, 2), torch.tensor([[[-1.0], [1.0]]])
+        >>> scale, target = torch.full((1, 2, 1), 0.5), torch.tensor([[1.0]])
+        >>> F.gaussian_mixture_nll_loss(logits, mean, scale, target)
+        tensor(0.9186)
     """
     _check(logits, mean, scale, target, scale_by, floor, reduction)
     if validates(mean) if validate_args is None else validate_args:
@@ -166,7 +172,7 @@ def validates(tensor: Tensor) -> bool:
 
 
 def _check_numbers(scale: Tensor, target: Tensor, scale_by: str, floor: float) -> None:
-    """By minima and maxima, which are NaN where a number is: one look, and nothing written."""
+    """By minima and maxima, which are NaN where a number is: one read, and no writes."""
     if scale_by != "exp" and scale.numel() > 0:
         least, largest = (number.item() for number in scale.detach().aminmax())
         for wrong in [least + floor] * (scale_by == "identity" and not least + floor > 0) + [

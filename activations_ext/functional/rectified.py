@@ -28,6 +28,10 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
     Args:
         input: any shape.
         inplace: write the result over ``input``.
+
+    Example:
+        >>> F.relu(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([0., 0., 3.])
     """
     return call(relu, input, (), inplace)
 
@@ -41,6 +45,10 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     Args:
         input: any shape.
         inplace: write the result over ``input``.
+
+    Example:
+        >>> F.relu6(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([0., 0., 3.])
     """
     return call(relu6, input, (), inplace)
 
@@ -57,6 +65,10 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 
     Raises:
         TypeError: ``negative_slope`` is not a number.
+
+    Example:
+        >>> F.leaky_relu(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([-0.0200,  0.0000,  3.0000])
     """
     return call(leaky_relu, input, (negative_slope,), inplace)
 
@@ -76,6 +88,10 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     Raises:
         RuntimeError: ``weight`` has another dtype than ``input``, more than one dimension, or
             neither 1 element nor one for each channel.
+
+    Example:
+        >>> F.prelu(torch.tensor([-2.0, 0.0, 3.0]), torch.tensor([0.25]))
+        tensor([-0.5000,  0.0000,  3.0000])
     """
     if is_dynamo_compiling() and not has_kernel(weight):
         return torch.prelu(input, weight)
@@ -101,11 +117,15 @@ def rrelu(
         input: any shape.
         lower: the least slope, finite.
         upper: the largest slope, finite.
-        training: draw slopes.
+        training: whether to draw slopes.
         inplace: write the result over ``input``.
 
     Raises:
         RuntimeError: ``lower`` is above ``upper``, or one of them is infinite or NaN.
+
+    Example:
+        >>> F.rrelu(torch.tensor([-2.0, 0.0, 3.0]))  # evaluation: the slope is (lower + upper)/2
+        tensor([-0.4583,  0.0000,  3.0000])
     """
     check_number("rrelu", "lower", lower)
     check_number("rrelu", "upper", upper)
@@ -136,6 +156,10 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 
     Raises:
         TypeError: ``alpha`` is not a number.
+
+    Example:
+        >>> F.elu(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([-0.8647,  0.0000,  3.0000])
     """
     return call(elu, input, (alpha,), inplace)
 
@@ -149,6 +173,10 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
     Args:
         input: any shape.
         inplace: write the result over ``input``.
+
+    Example:
+        >>> F.selu(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([-1.5202,  0.0000,  3.1521])
     """
     return call(selu, input, (), inplace)
 
@@ -165,6 +193,10 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 
     Raises:
         RuntimeError: ``alpha`` is 0.
+
+    Example:
+        >>> F.celu(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([-0.8647,  0.0000,  3.0000])
     """
     return call(celu, input, (alpha,), inplace)
 
@@ -179,6 +211,10 @@ def serlu(input: Tensor) -> Tensor:
 
     Args:
         input: any shape.
+
+    Example:
+        >>> F.serlu(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([-0.8479,  0.0000,  3.2359])
     """
     return call(serlu, input)
 
@@ -190,6 +226,10 @@ def squared_relu(input: Tensor) -> Tensor:
 
     Args:
         input: any shape.
+
+    Example:
+        >>> F.squared_relu(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([0., 0., 9.])
     """
     return call(squared_relu, input)
 
@@ -209,6 +249,10 @@ def hardtanh(
 
     Raises:
         ValueError: ``min_val`` is above ``max_val``.
+
+    Example:
+        >>> F.hardtanh(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([-1.,  0.,  1.])
     """
     return call(hardtanh, input, (min_val, max_val), inplace)
 
@@ -226,6 +270,10 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
 
     Raises:
         TypeError: ``threshold`` or ``value`` is not a number.
+
+    Example:
+        >>> F.threshold(torch.tensor([-2.0, 0.0, 3.0]), threshold=1.0, value=-1.0)
+        tensor([-1., -1.,  3.])
     """
     return call(_threshold, input, (threshold, value), inplace)
 

@@ -43,7 +43,7 @@ def row_statistics(
     expected: bool = False,
     overwrite: bool = False,
 ) -> Statistics:
-    """Of the rows of ``logits`` along ``dim``, in one look at them.
+    """Of the rows of ``logits`` along ``dim``, in one pass.
 
     Args:
         target: a class for each row: its logit is wanted.

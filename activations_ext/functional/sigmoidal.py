@@ -15,6 +15,10 @@ def sigmoid(input: Tensor) -> Tensor:
 
     Args:
         input: any shape.
+
+    Example:
+        >>> F.sigmoid(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([0.1192, 0.5000, 0.9526])
     """
     return call(sigmoid, input)
 
@@ -26,6 +30,10 @@ def tanh(input: Tensor) -> Tensor:
 
     Args:
         input: any shape.
+
+    Example:
+        >>> F.tanh(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([-0.9640,  0.0000,  0.9951])
     """
     return call(tanh, input)
 
@@ -38,7 +46,11 @@ def logsigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
 
     Args:
         input: any shape.
-        out: what torch's own function is to write into, without a gradient.
+        out: a tensor for the result, written by torch's own function without a gradient.
+
+    Example:
+        >>> F.logsigmoid(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([-2.1269, -0.6931, -0.0486])
     """
     if out is not None:
         return torchs("logsigmoid")(input, out=out)
@@ -54,6 +66,10 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     Args:
         input: any shape.
         inplace: write the result over ``input``.
+
+    Example:
+        >>> F.hardsigmoid(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([0.1667, 0.5000, 1.0000])
     """
     return call(hardsigmoid, input, (), inplace)
 
@@ -66,6 +82,10 @@ def softsign(input: Tensor) -> Tensor:
 
     Args:
         input: any shape.
+
+    Example:
+        >>> F.softsign(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([-0.6667,  0.0000,  0.7500])
     """
     return call(softsign, input)
 
@@ -77,5 +97,9 @@ def tanhshrink(input: Tensor) -> Tensor:
 
     Args:
         input: any shape.
+
+    Example:
+        >>> F.tanhshrink(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([-1.0360,  0.0000,  2.0049])
     """
     return call(tanhshrink, input)

@@ -20,10 +20,14 @@ def softplus(
         input: any shape.
         beta: the larger, the nearer to ReLU; negative, it is reflected, and 0 gives ∞.
         threshold: any number.
-        out: what torch's own function is to write into, without a gradient.
+        out: a tensor for the result, written by torch's own function without a gradient.
 
     Raises:
         TypeError: ``beta`` or ``threshold`` is not a number.
+
+    Example:
+        >>> F.softplus(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([0.1269, 0.6931, 3.0486])
     """
     if out is not None:
         return torchs("softplus")(input, beta, threshold, out=out)
@@ -40,10 +44,14 @@ def gelu(input: Tensor, approximate: str = "none", *, out: Tensor | None = None)
     Args:
         input: any shape.
         approximate: ``"tanh"`` for ``gelu_tanh`` instead.
-        out: what torch's own function is to write into, without a gradient.
+        out: a tensor for the result, written by torch's own function without a gradient.
 
     Raises:
         RuntimeError: ``approximate`` is neither ``"none"`` nor ``"tanh"``.
+
+    Example:
+        >>> F.gelu(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([-0.0455,  0.0000,  2.9960])
     """
     if out is not None:
         return torchs("gelu")(input, approximate=approximate, out=out)
@@ -63,6 +71,10 @@ def gelu_tanh(input: Tensor) -> Tensor:
 
     Args:
         input: any shape.
+
+    Example:
+        >>> F.gelu_tanh(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([-0.0454,  0.0000,  2.9964])
     """
     return call(gelu_tanh, input)
 
@@ -76,6 +88,10 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
     Args:
         input: any shape.
         inplace: write the result over ``input``.
+
+    Example:
+        >>> F.silu(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([-0.2384,  0.0000,  2.8577])
     """
     return call(silu, input, (), inplace)
 
@@ -88,6 +104,10 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
     Args:
         input: any shape.
         inplace: write the result over ``input``.
+
+    Example:
+        >>> F.mish(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([-0.2525,  0.0000,  2.9865])
     """
     return call(mish, input, (), inplace)
 
@@ -101,6 +121,10 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     Args:
         input: any shape.
         inplace: write the result over ``input``.
+
+    Example:
+        >>> F.hardswish(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([-0.3333,  0.0000,  3.0000])
     """
     return call(hardswish, input, (), inplace)
 
@@ -113,10 +137,14 @@ def softshrink(input: Tensor, lambd: float = 0.5, *, out: Tensor | None = None) 
     Args:
         input: any shape.
         lambd: a finite number of at least 0.
-        out: what torch's own function is to write into, without a gradient.
+        out: a tensor for the result, written by torch's own function without a gradient.
 
     Raises:
         RuntimeError: ``lambd`` is negative, infinite or NaN, or too large for the dtype.
+
+    Example:
+        >>> F.softshrink(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([-1.5000,  0.0000,  2.5000])
     """
     if out is not None:
         return torchs("softshrink")(input, lambd, out=out)
@@ -132,10 +160,14 @@ def hardshrink(input: Tensor, lambd: float = 0.5, *, out: Tensor | None = None) 
     Args:
         input: any shape.
         lambd: any number; a negative one lets everything pass.
-        out: what torch's own function is to write into, without a gradient.
+        out: a tensor for the result, written by torch's own function without a gradient.
 
     Raises:
         TypeError: ``lambd`` is not a number.
+
+    Example:
+        >>> F.hardshrink(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([-2.,  0.,  3.])
     """
     if out is not None:
         return torchs("hardshrink")(input, lambd, out=out)
@@ -149,7 +181,11 @@ def exp(input: Tensor, *, out: Tensor | None = None) -> Tensor:
 
     Args:
         input: any shape.
-        out: what torch's own function is to write into, without a gradient.
+        out: a tensor for the result, written by torch's own function without a gradient.
+
+    Example:
+        >>> F.exp(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([ 0.1353,  1.0000, 20.0855])
     """
     if out is not None:
         return torchs("exp")(input, out=out)

@@ -30,10 +30,14 @@ def softmax(
         input: any shape. Where there is no kernel (another dtype, layout or device) torch's own
             function is called.
         dim: the dimension of the classes. None is torch's implicit choice, with its warning.
-        dtype: what ``input`` is converted to first.
+        dtype: the dtype that ``input`` is converted to first.
 
     Raises:
         IndexError: ``input`` has no dimension ``dim``.
+
+    Example:
+        >>> F.softmax(torch.tensor([[1.0, 2.0, 3.0]]), dim=1)
+        tensor([[0.0900, 0.2447, 0.6652]])
     """
     if not isinstance(dim, int):
         return torchs("softmax")(input, dim, _stacklevel + 2, dtype)
@@ -47,7 +51,12 @@ def softmin(
     _stacklevel: int = 3,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """The softmax of ``−input``: see ``softmax``."""
+    """The softmax of ``−input``: see ``softmax``.
+
+    Example:
+        >>> F.softmin(torch.tensor([[1.0, 2.0, 3.0]]), dim=1)
+        tensor([[0.6652, 0.2447, 0.0900]])
+    """
     if not isinstance(dim, int):
         return torchs("softmin")(input, dim, _stacklevel + 2, dtype)
     return softmax(-input, dim, dtype=dtype)
@@ -69,10 +78,14 @@ def log_softmax(
         input: any shape. Where there is no kernel (another dtype, layout or device) torch's own
             function is called.
         dim: the dimension of the classes. None is torch's implicit choice, with its warning.
-        dtype: what ``input`` is converted to first.
+        dtype: the dtype that ``input`` is converted to first.
 
     Raises:
         IndexError: ``input`` has no dimension ``dim``.
+
+    Example:
+        >>> F.log_softmax(torch.tensor([[1.0, 2.0, 3.0]]), dim=1)
+        tensor([[-2.4076, -1.4076, -0.4076]])
     """
     if not isinstance(dim, int):
         return torchs("log_softmax")(input, dim, _stacklevel + 2, dtype)
@@ -98,14 +111,18 @@ def logsumexp(
         input: any shape. Where there is no kernel (another dtype, layout or device) torch's own
             function is called.
         dim: the dimension, or several.
-        keepdim: leave the dimensions, with one element, in the result.
-        dtype: what ``input`` is converted to first.
-        out: what torch's own function is to write into, without a gradient.
+        keepdim: keep the reduced dimensions with size 1.
+        dtype: the dtype that ``input`` is converted to first.
+        out: a tensor for the result, written by torch's own function without a gradient.
 
     Raises:
         IndexError: ``input`` has no dimension ``dim``, or nothing along it.
         TypeError: ``dim`` is neither an integer nor several.
         RuntimeError: ``dim`` names a dimension twice.
+
+    Example:
+        >>> F.logsumexp(torch.tensor([[1.0, 2.0, 3.0]]), dim=1)
+        tensor([3.4076])
     """
     x = input if dtype is None else input.to(dtype)
     if out is not None:

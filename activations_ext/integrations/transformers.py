@@ -1,8 +1,8 @@
 """Causal language models of ``transformers``, trained without their logits in memory.
 
 The model's own ``forward`` runs. Its head is handed the hidden states and gives a ``Logits``, which
-remembers what the model does to it (a scale, a softcap) and becomes a tensor for whoever looks
-further; its loss function takes a ``Logits`` to ``linear_cross_entropy``.
+records what the model does to it (a scale, a softcap) and becomes a tensor for any other use. Its
+loss function takes a ``Logits`` to ``linear_cross_entropy``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PLAIN = "_forward_with_logits"  # where a module's own forward is kept, a funct
 
 
 class Logits:
-    """``head(hidden)``, scaled and capped, that nobody has computed yet.
+    """``head(hidden)``, scaled and capped, not computed yet.
 
     They are ``softcap·tanh(scale·x/softcap)``, without a softcap ``scale·x``. Every other operation
     makes the tensor first.
@@ -129,8 +129,8 @@ def use_linear_cross_entropy(model: Any) -> Callable[[], None]:
 
     In training, with ``labels``, ``output.loss`` comes from ``linear_cross_entropy``: labels
     shifted, −100 ignored, divided by ``num_items_in_batch`` where it is given, with the scale and
-    the softcap of the model's logits. ``output.logits`` is then no tensor, but becomes one for
-    whoever computes with it. Evaluation, generation and losses of the user's own are untouched.
+    the softcap of the model's logits. ``output.logits`` is then not a tensor, but becomes one
+    when it is used. Evaluation, generation and losses of the user's own are untouched.
 
     Args:
         model: of ``transformers`` (Llama, GPT-2, Qwen2, Gemma2, Cohere, Granite, OPT, …), also

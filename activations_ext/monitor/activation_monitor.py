@@ -74,7 +74,7 @@ class ActivationMonitor:
 
     Args:
         model: any module; DistributedDataParallel and compiled ones too. It is referred to weakly.
-        every: steps from one look to the next.
+        every: the number of steps from one sample to the next.
         window: looks that are judged together.
         saturated_below: slopes smaller than that count as saturated.
         dead_below: a unit whose slopes were all smaller than that is dead.
@@ -84,6 +84,15 @@ class ActivationMonitor:
 
     Raises:
         ValueError: ``every`` or ``window`` is not positive.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+        >>> monitor = activations_ext.monitor.ActivationMonitor(model, every=1)
+        >>> model(torch.randn(16, 4)).sum().backward()
+        >>> monitor.update()
+        >>> list(monitor.compute().layers)
+        ['1']
+        >>> monitor.close()
     """
 
     def __init__(

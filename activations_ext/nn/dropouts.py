@@ -14,6 +14,10 @@ class ShiftDropout(OwnModule):
 
     ``minimum`` is by default that of SERLU, which the layer was made for. After another activation
     give its own: −1 for ELU, 0 (then it is ordinary dropout) for ReLU.
+
+    Example:
+        >>> nn.ShiftDropout(0.1).eval()(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([-2.,  0.,  3.])
     """
 
     def __init__(

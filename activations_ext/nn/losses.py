@@ -24,8 +24,13 @@ def _no_script(self: Any) -> Any:
 class CrossEntropyLoss(torch.nn.CrossEntropyLoss, metaclass=TorchsType):
     """Minus the log-probability of the target: see ``activations_ext.functional.cross_entropy``.
 
-    ``options`` are that function's keyword arguments beyond torch; those that differ from batch to
-    batch (``token_weight``, ``num_items``) may be given to the call.
+    ``options`` are that function's keyword arguments beyond torch. Those that differ from batch to
+    batch (``token_weight``, ``num_items``) may be passed to the call instead.
+
+    Example:
+        >>> criterion = nn.CrossEntropyLoss(label_smoothing=0.1, z_loss=1e-4)
+        >>> criterion(torch.tensor([[2.0, 0.0, 1.0]]), torch.tensor([0]))
+        tensor(0.5082)
     """
 
     def __init__(
@@ -62,7 +67,12 @@ class CrossEntropyLoss(torch.nn.CrossEntropyLoss, metaclass=TorchsType):
 
 
 class NLLLoss(torch.nn.NLLLoss, metaclass=TorchsType):
-    """Minus the log-probability of the target: see ``activations_ext.functional.nll_loss``."""
+    """Minus the log-probability of the target: see ``activations_ext.functional.nll_loss``.
+
+    Example:
+        >>> nn.NLLLoss()(torch.tensor([[-0.5, -1.5]]), torch.tensor([0]))
+        tensor(0.5000)
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.nll_loss(
@@ -78,6 +88,10 @@ class BCEWithLogitsLoss(torch.nn.BCEWithLogitsLoss, metaclass=TorchsType):
     """The loss of yes-or-no questions.
 
     See ``activations_ext.functional.binary_cross_entropy_with_logits``.
+
+    Example:
+        >>> nn.BCEWithLogitsLoss()(torch.tensor([2.0, -1.0]), torch.tensor([1.0, 0.0]))
+        tensor(0.2201)
     """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -101,9 +115,13 @@ class LinearCrossEntropyLoss(TorchsLinearCrossEntropyLoss, metaclass=TorchsType)
     once: see ``activations_ext.functional.linear_cross_entropy``.
 
     It holds the linear layer, as torch's module does: ``linear.weight`` and ``linear.bias``. The
-    arguments are torch's; further keyword arguments are that function's beyond torch, and may be
-    given to the call as well. Torch's ``options`` are accepted, and what they ask for is done
-    anyhow.
+    arguments are torch's. Further keyword arguments are that function's beyond torch, and may be
+    given to the call as well. Torch's ``options`` are accepted and ignored.
+
+    Example:
+        >>> criterion = nn.LinearCrossEntropyLoss(4, 1000)
+        >>> criterion(torch.zeros(2, 4), torch.tensor([3, 7])).shape
+        torch.Size([])
     """
 
     def __init__(self, in_features: int, num_classes: int, **arguments: Any) -> None:

@@ -21,6 +21,12 @@ class MixtureDensityHead(torch.nn.Module):
         scale_by: what makes a standard deviation of its output, ``"exp"``, ``"softplus"`` or
             ``"elu"``.
         floor: what is added to every standard deviation.
+
+    Example:
+        >>> head = nn.MixtureDensityHead(4, 1, components=3)
+        >>> outputs = head(torch.zeros(2, 4))
+        >>> head.nll(outputs, torch.zeros(2, 1)).shape, head.sample(outputs).shape
+        (torch.Size([]), torch.Size([2, 1]))
     """
 
     def __init__(

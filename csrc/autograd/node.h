@@ -195,7 +195,7 @@ inline at::Tensor primal_of(const at::Tensor& tensor) {
   return torch::autograd::isFwGradDefined(tensor) ? tensor._fw_primal(/*level=*/0) : tensor;
 }
 
-// Somebody will differentiate what is computed of these, backward or forward.
+// What is computed from these will be differentiated, backward or forward.
 template <class... Tensors>
 bool is_differentiated(const Tensors&... tensors) {
   return torch::autograd::compute_requires_grad(tensors...) ||

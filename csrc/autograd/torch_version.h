@@ -25,7 +25,7 @@ auto make_node() {
   }
 }
 
-// Named tensors are not plain, whoever looks.
+// Named tensors are never plain.
 inline c10::DispatchKeySet without_names(c10::DispatchKeySet keys) {
 #if TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR < 13
   return keys.remove(c10::DispatchKey::Named);

@@ -11,7 +11,7 @@ namespace activations_ext::compiled {
 
 using V = cpu::Vec<float>;
 
-// Whoever keeps numbers in another way than V: each is computed as a V.
+// For representations other than V: each is computed as a V.
 template <class Lanes>
 struct As {
   static constexpr std::size_t kRegisters = sizeof(Lanes) / sizeof(V);

@@ -23,8 +23,8 @@ using RandomKernel = void (*)(const void* activation, char* const* operands, uin
                               int64_t first, int64_t count);
 
 // `weight` holds numbers of the type that computes: with `each` one for each element, plus a
-// vector's length of any to read beyond the end, else one for all. So does `grad_weight`, to which
-// the gradient is added.
+// vector's length of any to read beyond the end, else one for all. `grad_weight` has the same
+// layout in double; the gradient is added to it.
 struct ChannelKernels {
   void (*forward)(void* out, const void* input, const void* weight, bool each, int64_t count,
                   bool stream);

@@ -1,4 +1,4 @@
-// Mixtures on the CPU: the lanes of a vector are rows. One look at everything forward; backward one
+// Mixtures on the CPU: the lanes of a vector are rows. One read of everything forward; backward one
 // look, which leaves the slopes in a buffer until the responsibilities are known, and one write.
 #pragma once
 

@@ -1,4 +1,4 @@
-// The first look at rows, which finds their RowSums.
+// The first pass over rows, which computes their RowSums.
 #pragma once
 
 #include "row_sweep.h"

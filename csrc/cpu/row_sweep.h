@@ -14,7 +14,7 @@
 
 namespace activations_ext::cpu {
 
-// Vectors in one block of a long row: both looks at a block find it in the first-level cache.
+// Vectors in one block of a long row: both passes over a block find it in the first-level cache.
 constexpr int64_t kBlockVectors = 128;
 
 template <class S>

@@ -1,4 +1,4 @@
-// softmax and log_softmax on the CPU: one look for the sums, which leaves a row in the cache, and
+// softmax and log_softmax on the CPU: one pass for the sums, which leaves a row in the cache, and
 // one to write.
 #pragma once
 

@@ -1,4 +1,4 @@
-// Statistics of rows on the CPU: forward one look at the logits, backward one look and one write.
+// Statistics of rows on the CPU: one read of the logits forward, one read and one write backward.
 #pragma once
 
 #include "../losses/row_statistics.h"

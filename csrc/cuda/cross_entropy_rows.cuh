@@ -1,5 +1,5 @@
 // From the statistics of rows to their cross-entropy, on CUDA. Sums are made in a fixed order, and
-// nobody waits for the host.
+// the host never waits.
 #pragma once
 
 #include "statistics_rows.cuh"

@@ -22,7 +22,7 @@ __device__ inline Pack<S> load_pack(const S* from) {
   return reread<Pack<S>>(*reinterpret_cast<const uint4*>(from));
 }
 
-// Evicted first: nobody here reads it again.
+// Evicted first: no kernel here reads it again.
 template <class S>
 __device__ inline void store_pack(S* to, const Pack<S>& pack) {
   __stcs(reinterpret_cast<uint4*>(to), reread<uint4>(pack));

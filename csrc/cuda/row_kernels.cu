@@ -45,7 +45,7 @@ void with_team(const RowShape& shape, std::initializer_list<Matrix<const void*>>
   run.template operator()<Team<kRowThreads, By::kPacks>>();
 }
 
-// run.template operator()<Team, Keep>(shared memory): for two looks at `rows` rows.
+// run.template operator()<Team, Keep>(shared memory): for two passes over `rows` rows.
 template <class S, int kRows, class Run>
 void with_keep(const RowShape& shape, std::initializer_list<Matrix<const void*>> matrices,
                Run run) {

@@ -200,7 +200,7 @@ __device__ void sweep(const Span<S, Team>& span, const RowsOf<S, Team, kRows>& r
   }
 }
 
-// Where rows stay between two looks at them.
+// Where rows stay between two passes.
 enum class Keep { kInRegisters, kInShared, kNowhere };
 
 template <class S, class Team, Keep kKeep, int kRows>
@@ -249,7 +249,7 @@ class TwoLooks {
 
  private:
   using Loaded = Units<typename Span<S, Team>::Unit, kRows>;
-  // Each thread reads only what it has written: nobody has to wait.
+  // Each thread reads only what it has written: no barrier is needed.
   __device__ Loaded* shared(int64_t i) const {
     return reinterpret_cast<Loaded*>(dynamic_shared()) + int(i - span_.first) / Loaded::kCount;
   }

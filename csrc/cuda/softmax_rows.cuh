@@ -1,4 +1,4 @@
-// softmax and log_softmax on CUDA: one look at a row for its sums and one to write, between which
+// softmax and log_softmax on CUDA: one pass over a row for its sums and one to write, between which
 // it stays in registers or in shared memory.
 #pragma once
 

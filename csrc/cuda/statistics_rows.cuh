@@ -1,4 +1,4 @@
-// Statistics of rows on CUDA: forward one look at the logits, backward one look and one write. A
+// Statistics of rows on CUDA: one read of the logits forward, one read and one write backward. A
 // row that is long where rows are few is split over several blocks, whose sums are put together in
 // a fixed order.
 #pragma once
@@ -179,7 +179,7 @@ __global__ void row_statistics_backward(StatisticsRows job, StatisticsGradient g
   const ClassWeights<S> class_weights(job);
   const Part part(job.shape.classes, int(gridDim.y), int(blockIdx.y));
   Team::for_each_row(job.shape.rows, [&](int64_t row, bool there) {
-    if (!there) return;  // nobody waits for anybody here
+    if (!there) return;  // there is no barrier below
     const auto read = [&](const void* numbers) {
       return numbers == nullptr ? T(0.0) : T(static_cast<const StatisticNumber<S>*>(numbers)[row]);
     };

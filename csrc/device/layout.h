@@ -16,7 +16,7 @@ Number number_of(at::ScalarType dtype);
 const void* readable(const at::Tensor& tensor);
 void* writable(const at::Tensor& tensor);
 
-// The same check for memory that somebody else walks.
+// The same check, for memory that is traversed elsewhere.
 void check_storage(const at::Tensor& tensor);
 
 // Both can be walked as flat memory, element by element.

@@ -1,4 +1,4 @@
-// What classification losses are made of: statistics of a row of logits x, by one look at it.
+// What classification losses are made of: statistics of a row of logits x, from one pass.
 //
 //   f = softcap·tanh(x/softcap), or x          m = max f, taken as a constant
 //   log_sum = log Σ e^(f−m)                    so that lse = m + log_sum

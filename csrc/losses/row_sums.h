@@ -1,4 +1,4 @@
-// What one look at a row of logits f₀, f₁, … gathers, in one part after another: sums relative to
+// What one pass over a row of logits f₀, f₁, … gathers, in one part after another: sums relative to
 // the largest logit so far (Milakov and Gimelshein, arXiv:1805.02867).
 #pragma once
 

@@ -28,7 +28,7 @@ struct PointwiseBackward {
 };
 
 // The derivatives of grad_output · slope(saved) with respect to both. `grad_output` is undefined
-// where nobody will ask for the second.
+// where the second will not be needed.
 struct PointwiseDoubleBackward {
   struct Saved : SavedActivation {
     at::Tensor saved, grad_output;

@@ -53,7 +53,7 @@ int64_t check(const RowArguments& of) {
   return dim;
 }
 
-// Autograd's saved tensors come from the caller's hooks, and the operator is anybody's to call.
+// Saved tensors come from the caller's hooks, and the operator is public.
 int64_t check_gradient(const RowGradientArguments& of) {
   constexpr const char* kName = "row_statistics_backward";
   const Tensor& logits = of.rows.logits;
@@ -106,7 +106,7 @@ struct RowStatisticsBackward {
   static Tensor formula(const Arguments& of) { return statistics_backward_formula(of); }
 };
 
-// What nobody has asked for, by a target, weights or `expected`, is a tensor without elements. With
+// What was not requested by a target, weights or `expected` is a tensor without elements. With
 // `overwrite`, backward may write the gradient over the logits.
 struct RowStatistics {
   static constexpr const char* kSchema =
