@@ -1,8 +1,8 @@
 // The Python entry points: `_C.<name>(input, inplace, *parameters)` for every activation. They
-// return NotImplemented where torch's own function is to run.
+// return NotImplemented where torch's own function should run.
 //
-// A plain tensor goes straight to the kernels, which is what makes small tensors as quick as
-// torch's own; everything else goes through the operator and the dispatcher.
+// A plain tensor goes straight to the kernels, which makes small tensors as fast as torch's own.
+// Everything else goes through the operator and the dispatcher.
 #include <torch/csrc/Exceptions.h>
 #include <torch/csrc/autograd/python_cpp_function.h>
 #include <torch/csrc/autograd/python_variable.h>
@@ -46,8 +46,8 @@ const at::Tensor& tensor_argument(const char* name, const char* argument, PyObje
   return THPVariable_Unpack(object);
 }
 
-// As torch reads a number: not from whatever has __float__, and not from a tensor that wants a
-// gradient, which would be lost.
+// Reads a number as torch does: not from every object with __float__, and not from a tensor that
+// requires a gradient, which would be lost.
 double number_argument(const char* name, const char* argument, PyObject* object) {
   if (PyFloat_Check(object)) return PyFloat_AS_DOUBLE(object);
   if (PyLong_Check(object)) {
@@ -202,7 +202,7 @@ PyObject* cross_entropy_entry(PyObject*, PyObject* const* arguments, Py_ssize_t 
   END_HANDLE_TH_ERRORS
 }
 
-// What the entry above leaves to the functions: weights, smoothing, probabilities.
+// What the entry point above leaves to the functions: weights, smoothing, probabilities.
 at::Tensor cross_entropy_by_python(const at::Tensor& logits, const at::Tensor& target,
                                    const std::optional<at::Tensor>& weight, int64_t reduction,
                                    int64_t ignore_index, double label_smoothing) {
@@ -241,7 +241,7 @@ std::vector<std::string> supported_capabilities() {
   return names;
 }
 
-// Types in Python for the nodes of the graph, where it would say CppFunction for all.
+// Python types for the graph nodes, which would all be called CppFunction otherwise.
 void add_node_types() {
   struct NoConstructor {
     torch::autograd::Node* operator()(PyObject*) const {

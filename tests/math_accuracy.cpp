@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <vector>
 
-#include "cpu/vec.h"
+#include "simd/vec.h"
 #include "math/sigmoidal.h"
 
 using namespace activations_ext;

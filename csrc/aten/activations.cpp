@@ -1,4 +1,4 @@
-// The activations behind torch's operators: for each, as which of ours it computes.
+// Maps each of torch's operators to the activation of ours that computes it.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/_prelu_kernel_backward_cpu_dispatch.h>
 #include <ATen/ops/_prelu_kernel_cpu_dispatch.h>

@@ -1,6 +1,6 @@
-// When a tensor that arrives at an operator of torch is one for our kernels, and as which
-// activation. What is not goes on to torch's own kernel, as does whatever torch raises an error
-// for.
+// Decides whether a tensor at one of torch's operators goes to our kernels, and as which
+// activation. Everything else, including whatever torch raises an error for, goes on to torch's own
+// kernel.
 #pragma once
 
 #include <ATen/MemoryOverlap.h>

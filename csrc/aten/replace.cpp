@@ -9,7 +9,7 @@
 namespace activations_ext::aten {
 namespace {
 
-// Every operator has a library of its own, which gives torch's kernel back as it is destroyed.
+// Every operator has a library of its own, whose destructor restores torch's kernel.
 struct Replaced {
   std::string group;
   std::unique_ptr<torch::Library> library;

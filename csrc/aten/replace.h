@@ -34,7 +34,7 @@ void set_cross_entropy(CrossEntropy compute);
 std::vector<std::string> groups();
 std::vector<std::string> operators_of(const std::vector<std::string>& groups);
 
-// Puts our kernels in the place of torch's for these groups, and torch's back for all others.
+// Replaces torch's kernels for these groups, and restores torch's for all others.
 void replace(const std::vector<std::string>& groups);
 
 }  // namespace activations_ext::aten

@@ -44,7 +44,7 @@ Tensor softmax_backward(const Tensor& grad_output, const Tensor& output, int64_t
 CrossEntropy compute_beyond = nullptr;
 thread_local bool computing = false;  // what `compute_beyond` leaves to torch comes back here
 
-// A composite of torch's, so that ours has its place at AutogradCPU.
+// torch's is a composite, so ours is registered at AutogradCPU.
 Tensor cross_entropy_loss(const Tensor& logits, const Tensor& target,
                           const std::optional<Tensor>& weight, int64_t reduction,
                           c10::SymInt ignore_index, double label_smoothing) {

@@ -1,5 +1,5 @@
-// Structs of tensors and numbers whose members can be gone through: what an operator is given, or a
-// node of the graph remembers. Such a struct says
+// Structs of tensors and numbers whose members can be iterated: an operator's arguments, or what a
+// graph node saves. Such a struct defines
 //
 //   auto members() { return std::tie(logits, target, ignore_index); }
 //
@@ -14,7 +14,7 @@
 
 namespace activations_ext {
 
-// An argument that may be missing, as the schema has it.
+// An optional argument of a schema.
 using MaybeTensor = std::optional<at::Tensor>;
 inline at::Tensor or_undefined(const MaybeTensor& tensor) { return tensor.value_or(at::Tensor()); }
 inline MaybeTensor or_none(const at::Tensor& tensor) {
@@ -40,7 +40,7 @@ constexpr std::size_t count_tensors() {
   }(static_cast<Members<Struct>*>(nullptr));
 }
 
-// use(member) for each, const where the struct is.
+// Calls use(member) for each member; const if the struct is.
 template <class Struct, class Use>
 void for_each_member(Struct&& of, Use use) {
   using Plain = std::remove_cvref_t<Struct>;

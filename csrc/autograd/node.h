@@ -38,7 +38,7 @@ inline std::string camel_case(std::string_view name) {
   return result;
 }
 
-// The types of this library's nodes and what Python is to call them; see python.cpp.
+// The types of this library's nodes and their names in Python; see python.cpp.
 using NodeNames = std::vector<std::pair<const std::type_info*, std::string>>;
 inline NodeNames& node_names() {
   static NodeNames names;
@@ -52,18 +52,17 @@ bool name_nodes() {
   return true;
 }
 
-// Which of so many gradients are asked for.
+// Which gradients are needed.
 template <std::size_t kInputs>
 using Needed = std::array<bool, kInputs>;
 
-// What Python hands to a node: torch's operators, too, would read memory that was freed.
+// For tensors that Python passes to a node: torch's operators would read freed memory.
 inline void check_readable(const at::Tensor& tensor) {
   if (tensor.defined() && is_plain_memory(tensor)) check_storage(tensor);
 }
 
-// A node of the graph that remembers a struct of tensors and numbers, and releases the tensors
-// after use. The rule says what it computes, of nothing but its arguments, so that compiled
-// autograd can record the call:
+// A graph node that saves a struct of tensors and numbers, and releases the tensors after use. The
+// rule computes from its arguments alone, so that compiled autograd can record the call:
 //
 //   struct Rule {
 //     struct Saved {…};                       // with members(); see members.h

@@ -1,4 +1,4 @@
-// Which calls may go straight to the kernels, past the dispatcher.
+// Which calls may bypass the dispatcher and go straight to the kernels.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -36,9 +36,8 @@ inline bool is_plain(const at::Tensor& tensor) {
   return is_plain_memory(tensor) && has_kernels(tensor.scalar_type());
 }
 
-// The operators compute with it, if anything does: what is left is for torch's own functions. A
-// subclass with a __torch_dispatch__, and whether a trace is to hold our operators, is for Python
-// to look at.
+// Our operators can compute with it; everything else goes to torch's functions. Python decides
+// about subclasses with a __torch_dispatch__, and about traces.
 inline bool has_kernel(const at::Tensor& tensor) {
   if (c10::impl::tls_is_dispatch_key_included(c10::DispatchKey::Tracer)) return false;
   if (is_plain(tensor)) return true;

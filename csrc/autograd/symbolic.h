@@ -1,4 +1,4 @@
-// A tensor as a number type of math.h: an activation's formula run on torch's own operators.
+// A tensor as a number type of math.h: it evaluates an activation's formula with torch's operators.
 // Constants stay numbers, so that a graph traced from it holds scalars.
 //
 // Grade::kDifferentiated can be differentiated any number of times: third and higher derivatives
@@ -121,7 +121,7 @@ struct SymbolicNumber {
   }
   friend SymbolicNumber abs(const SymbolicNumber& x) {
     if constexpr (kTraced) return at::abs(x.tensor);
-    // Differentiated from the right at 0, as where(x < 0, left, right) needs it.
+    // The derivative at 0 is the right one, as where(x < 0, left, right) needs.
     return where(x < SymbolicNumber(0.0), -x, x);
   }
   friend SymbolicNumber copysign(const SymbolicNumber& magnitude, const SymbolicNumber& sign) {

@@ -9,12 +9,12 @@
 // The activations after the vectors: scalars have no argument-dependent lookup.
 #include "../activations/sigmoid.h"
 #include "../activations/tanh.h"
-#include "../cpu/erf_pieces.h"
-#include "../cpu/mills.h"
+#include "../simd/erf_pieces.h"
+#include "../simd/mills.h"
 
 namespace activations_ext::compiled {
 
-// Registers that hold a mask's −∞ do not take the way of the subnormal results.
+// Registers that hold a mask's −∞ skip the path for subnormal results.
 inline V exp(V x) {
   if constexpr (kScalesAtOnce<V>) return activations_ext::exp(x);
   const auto is_zero = x < V(-104.0);

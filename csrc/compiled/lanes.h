@@ -5,7 +5,7 @@
 #include <array>
 #include <bit>
 
-#include "../cpu/vec.h"
+#include "../simd/vec.h"
 
 namespace activations_ext::compiled {
 
@@ -32,7 +32,7 @@ struct As {
   }
 };
 
-// A loop's last numbers have the bits that they would have in a register.
+// The last numbers of a loop have the same bits as in a full register.
 template <>
 struct As<float> {
   template <class F, class... L>

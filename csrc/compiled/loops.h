@@ -13,16 +13,16 @@
 #include <string_view>
 #include <tuple>
 
-#include "../cpu/vec.h"
+#include "../simd/vec.h"
 // The activations after the vectors: scalars have no argument-dependent lookup. Without
 // cpu/shortcuts.h, whose polynomials cover an interval around 0: in a chain most registers hold a
 // number outside it, and would be computed both ways.
 #include "../activations/all.h"
 #include "../contract/evaluate.h"
-#include "../cpu/mills.h"
+#include "../simd/mills.h"
 #include "lanes.h"
 
-// Where the kernels' way is slow without its shortcut.
+// Functions whose formula is slow without the kernels' shortcut.
 namespace activations_ext::cpu {
 inline Vec<float> value_of(const Mish& mish, Vec<float> x) { return mish.short_value(x); }
 #if defined(__AVX2__)

@@ -1,4 +1,4 @@
-// The contract that an activation keeps: one struct of pure maths in csrc/activations/.
+// The contract of an activation: one struct of pure mathematics in csrc/activations/.
 //
 //   struct ELU {
 //     static constexpr const char* kName = "elu";                    // the operator's name
@@ -24,8 +24,9 @@
 
 namespace activations_ext {
 
-// What a parameter is to the numbers in a tensor. Each has the precision of the type that computes,
-// but a bound is rounded to the tensor's dtype, as torch's kernel does before it compares.
+// How a parameter relates to the numbers in a tensor. Each has the precision of the type that
+// computes, but a bound is rounded to the tensor's dtype, as torch's kernel does before it
+// compares.
 enum class Role {
   kFactor,
   kValue,  // may take their place: the dtype has to hold it
@@ -45,7 +46,7 @@ enum class Shape {
   kTwoSlopes,  // grad_output · slope, and no curvature
 };
 
-// The numbers in memory that there are kernels for.
+// The number formats that have kernels.
 enum class Number { kFloat, kDouble, kBFloat16, kHalf };
 constexpr int kNumbers = 4;
 
@@ -62,7 +63,7 @@ constexpr int kPasses = 5;
 template <class A>
 constexpr std::size_t kArity = A::kParameters.size();
 
-// An activation's parameters in its order.
+// An activation's parameters, in order.
 template <class A>
 using Parameters = std::array<double, kArity<A>>;
 
@@ -77,7 +78,7 @@ constexpr bool kFromInput = requires(const A f, double x) { f.slope(x); };
 template <class A>
 constexpr bool kFromResult = requires(const A f, double x) { f.slope_of_result(x); };
 
-// Every formula of the contract that its shape calls for: a misspelt one ends here.
+// Requires every formula that the shape calls for, so that a misspelt one does not compile.
 template <class A>
 concept Activation =
     std::is_trivially_copyable_v<A> &&

@@ -1,5 +1,4 @@
-// What one pass computes of the inputs a and b, on any device: the sweeps move the memory around
-// it.
+// What one pass computes from the inputs a and b, on any device. The sweeps move the memory.
 #pragma once
 
 #include "../math/numbers.h"

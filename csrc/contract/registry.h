@@ -1,5 +1,5 @@
 // The list of the activations, by name: schemas, kernels and Autograd registrations are loops over
-// it. Such a loop needs activations.h, too, which has what the names stand for.
+// it. Such a loop also needs activations/all.h, which defines the structs.
 #pragma once
 
 #include <type_traits>
@@ -52,7 +52,7 @@ using Activations = TypeList<
     struct Hardshrink,
     struct Exp>;
 
-// Those that draw a random number for each element.
+// Activations that draw a random number for each element.
 using RandomActivations = TypeList<
     struct RReLU,
     struct ShiftDropout>;

@@ -1,4 +1,4 @@
-// Binary cross-entropy on the CPU: of logits, target, pos_weight and weight, side by side.
+// Binary cross-entropy on the CPU, from contiguous logits, target, pos_weight and weight.
 #pragma once
 
 #include "../losses/binary_cross_entropy.h"

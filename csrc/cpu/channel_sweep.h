@@ -1,4 +1,4 @@
-// The sweep with a weight for each channel on the CPU, whose gradient is summed in the same pass.
+// The sweep with a weight for each channel on the CPU. The same pass sums the weights' gradient.
 #pragma once
 
 #include "../activations/prelu.h"

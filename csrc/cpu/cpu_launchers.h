@@ -45,7 +45,7 @@ class CpuLaunchers final : public Launchers {
   void check_targets(c10::Device) const override {}
 };
 
-// Large new tensors have memory of their own (large_blocks.h), and are written past the cache.
+// Large new tensors come from an allocator of ours (large_blocks.h), and stores bypass the cache.
 bool is_large(const at::Tensor& tensor);
 
 // A new tensor laid out like that of a pointwise operator; `b` is undefined for one input.

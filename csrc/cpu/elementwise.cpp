@@ -8,7 +8,7 @@
 namespace activations_ext::cpu {
 namespace {
 
-// Operands that lie alike are flat memory.
+// Operands of the same dense layout are flat memory.
 void run_flat(const Elementwise& op, Operands operands) {
   const at::Tensor& out = **operands.begin();
   const int64_t itemsize = out.itemsize();
@@ -35,7 +35,7 @@ void run_flat(const Elementwise& op, Operands operands) {
 at::TensorIterator iterator_over(Operands operands, bool output) {
   at::TensorIteratorConfig config;
   config.resize_outputs(false).check_all_same_dtype(true);
-  // An input may be the very tensor of the output.
+  // An input may be the same tensor object as the output.
   const auto inputs = operands.begin() + (output ? 1 : 0);
   if (output) config.add_output(**operands.begin());
   std::for_each(inputs, operands.end(), [&](const at::Tensor* tensor) {

@@ -18,13 +18,13 @@ struct Elementwise {
   int64_t grain = worth::kElements;
 };
 
-// The operands that are defined: the output, then the inputs, which are broadcast to it.
+// The output, then the inputs, which are broadcast to it. Undefined tensors are skipped.
 using Operands = std::initializer_list<const at::Tensor*>;
 
 void run(const Elementwise& op, Operands operands);
 
-// A row of operands that lie anyhow, in contiguous pieces: what does not lie side by side goes
-// through small buffers.
+// Splits a row of operands of any stride into contiguous pieces. Operands that are not contiguous
+// go through small buffers.
 class ContiguousPieces {
  public:
   // The first `outputs` operands are written.
@@ -43,7 +43,7 @@ class ContiguousPieces {
         char* const there = data[k] + begin * strides[k];
         const bool direct = strides[k] == itemsize_;
         at[k] = direct ? there : buffers_[k];
-        // What is broadcast stays in its buffer.
+        // A broadcast operand stays in its buffer.
         if (!direct && k >= outputs_ && (strides[k] != 0 || begin == 0))
           copy(at[k], itemsize_, there, strides[k], size);
       }

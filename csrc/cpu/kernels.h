@@ -1,5 +1,6 @@
-// What a CPU kernel module (_cpu_default, _cpu_avx2, _cpu_avx512) hands to _C: a table of functions
-// on raw, contiguous memory. They run on the calling thread; the launchers split the work.
+// The interface of a CPU kernel module (_cpu_default, _cpu_avx2, _cpu_avx512) to _C: a table of
+// functions on raw, contiguous memory. They run on the calling thread; the launchers split the
+// work.
 #pragma once
 
 #include <cstdint>
@@ -11,9 +12,9 @@
 
 namespace activations_ext::cpu {
 
-// Of `count` elements that lie side by side. `operands` are the outputs, then the inputs; an output
-// may be an input. `function` points to the struct of what is computed. With `stream`, the stores
-// bypass the cache.
+// Computes `count` contiguous elements. `operands` are the outputs, then the inputs; an output may
+// be an input. `function` points to the struct that computes. With `stream`, stores bypass the
+// cache.
 using ElementwiseKernel = void (*)(const void* function, char* const* operands, int64_t count,
                                    bool stream);
 
@@ -32,10 +33,10 @@ struct ChannelKernels {
                    bool each, double* grad_weight, int64_t count, bool stream);
 };
 
-// Elements that a kernel may read of `weight`, and read and write of `grad_weight`, past the end.
+// How many elements past the end of `weight` and `grad_weight` a kernel may access.
 constexpr int kMaxLanes = 16;
 
-// Up to here the classes are few, and many rows are seen at once.
+// Up to this number of classes, many rows are processed at once.
 constexpr int64_t kFewClasses = 128;
 
 // Of rows [begin, end): softmax or its logarithm, and the gradient, `result` being what the forward
@@ -55,8 +56,8 @@ struct StatisticsKernels {
                    int64_t end);
 };
 
-// The operands: logits, target, pos_weight and weight; before them grad_output, if there is a
-// gradient to compute; and before all the output. The gradient's function is a double, a factor.
+// The operands are the output (not for the sum), for the gradient grad_output, then logits, target,
+// pos_weight and weight. The gradient's function is a double, a factor.
 struct BinaryCrossEntropyKernels {
   ElementwiseKernel losses;
   double (*sum)(char* const* operands, int64_t count);

@@ -1,5 +1,5 @@
-// From the statistics of rows to their cross-entropy and back. At 128 × 10 the calls between are
-// all the time there is: no operator of torch's is used.
+// From the statistics of rows to their cross-entropy and back. At 128 × 10 the calls in between
+// take all the time, so this uses none of torch's operators.
 #include <ATen/Dispatch.h>
 #include <ATen/EmptyTensor.h>
 #include <ATen/OpMathType.h>
@@ -37,7 +37,7 @@ Losses losses_of(const RowsOfLogits& of, const RowStatisticsTensors& row, S* los
   const Compute* log_sum = row.log_sum.const_data_ptr<Compute>();
   const Compute* target_logit = row.target_logit.const_data_ptr<Compute>();
   Losses result;
-  std::array<double, 4> sums = {};  // an addition takes longer than the next row may wait
+  std::array<double, 4> sums = {};  // hides the latency of an addition
   for (int64_t r = begin; r < end; ++r) {
     const bool kept = classes[r] != of.ignore_index;
     const Compute loss = kept ? log_sum[r] - target_logit[r] : Compute(0);
@@ -49,7 +49,8 @@ Losses losses_of(const RowsOfLogits& of, const RowStatisticsTensors& row, S* los
   return result;
 }
 
-// Of all rows: added up by blocks, so that the sum is the same on any number of threads.
+// For all rows. Blocks are summed in order, so that the result does not depend on the number of
+// threads.
 template <class S>
 Losses losses_of(const RowsOfLogits& of, const RowStatisticsTensors& row, S* losses) {
   const int64_t rows = of.target.numel();

@@ -14,7 +14,7 @@ namespace {
 
 template <class Work>
 void for_rows(const RowShape& shape, const Work& work) {
-  // Of few classes whole vectors of rows, though nothing depends on it but the time.
+  // With few classes, whole vectors of rows; only the speed depends on it.
   const int64_t block = shape.classes > kFewClasses ? 1 : kMaxLanes;
   share(shape.rows, block, worth::kLogits / std::max<int64_t>(1, shape.classes) + 1, work);
 }

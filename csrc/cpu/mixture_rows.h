@@ -1,5 +1,5 @@
-// Mixtures on the CPU: the lanes of a vector are rows. One read of everything forward; backward one
-// look, which leaves the slopes in a buffer until the responsibilities are known, and one write.
+// Mixtures on the CPU: the lanes of a vector are rows. One read of everything forward. Backward
+// reads once, keeps the slopes in a buffer until the responsibilities are known, and writes once.
 #pragma once
 
 #include <vector>

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "../math/philox.h"
-#include "vec.h"
+#include "../simd/vec.h"
 
 namespace activations_ext::cpu {
 

@@ -9,7 +9,7 @@
 
 namespace activations_ext::cpu {
 
-// `from` as the vector that computes for S.
+// Loads `from` into the vector type that computes for S.
 template <class S>
 inline ComputeVec<S> load_uniform(const float* from) {
   if constexpr (std::is_same_v<S, double>) {

@@ -10,7 +10,7 @@ namespace activations_ext::cpu {
 template <bool kAll, class Block, class Map, class Y, class V = typename Block::V>
 inline void add_block(RowSums<V>& sums, const Block& block, Map map, Y y) {
   constexpr double kNone = -std::numeric_limits<double>::infinity();
-  constexpr int kChains = 4;  // a maximum takes longer than the next one may wait
+  constexpr int kChains = 4;  // hides the latency of a maximum
   V top[kChains];
   for (V& one : top) one = V(kNone);
   int64_t i = 0;

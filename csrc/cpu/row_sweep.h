@@ -1,8 +1,8 @@
 // The row sweep on the CPU: how the rows of up to three matrices become blocks of vectors.
 //
-// Where the classes of a row lie side by side and are many, the lanes of a vector are classes, and
-// one row follows another (OneRow). Otherwise the lanes are rows, as many at a time as a vector has
-// lanes (SomeRows); what does not lie as a vector is loaded goes through a small transposed copy.
+// If the classes of a row are contiguous and many, the lanes of a vector are classes, and one row
+// follows another (OneRow). Otherwise the lanes are rows, as many at a time as a vector has lanes
+// (SomeRows); what cannot be loaded as a vector goes through a small transposed copy.
 #pragma once
 
 #include <algorithm>

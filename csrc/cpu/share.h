@@ -7,7 +7,7 @@
 
 namespace activations_ext::cpu {
 
-// What is worth another thread.
+// The amounts of work that are worth another thread.
 namespace worth {
 constexpr int64_t kElements = 8 * 1024;
 constexpr int64_t kCheapElements = 32 * 1024;  // bound by memory even within the cache
@@ -15,11 +15,12 @@ constexpr int64_t kLogits = 16 * 1024;
 constexpr int64_t kDeviations = 2 * 1024;
 }  // namespace worth
 
-// Ranges of elements begin at multiples of this: of the cache line for every dtype.
+// Ranges of elements begin at multiples of this, which is a multiple of the cache line for every
+// dtype.
 constexpr int64_t kElementBlock = 1024;
 
-// work(begin, end) for all of [0, count), cut at multiples of `block`. A thread gets `grain` at
-// least.
+// work(begin, end) for all of [0, count), split at multiples of `block`. A thread gets at least
+// `grain`.
 template <class Work>
 void share(int64_t count, int64_t block, int64_t grain, const Work& work) {
   if (count <= grain) {

@@ -1,8 +1,8 @@
-// What a machine computes in another way than by the formula (value_of and slope_of in
-// ../activation.h). Included wherever kernels are compiled.
+// Overloads of value_of and slope_of (contract/activation.h) that are faster than the formula on
+// one instruction set. Included wherever kernels are compiled.
 #pragma once
 
-#include "vec.h"
+#include "../simd/vec.h"
 
 #if defined(ACTIVATIONS_EXT_AVX512)
 #include "avx512/gelu_pieces.h"

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "../contract/activation.h"
-#include "vec.h"
+#include "../simd/vec.h"
 
 namespace activations_ext::cpu {
 
@@ -172,7 +172,7 @@ inline void store_even_odd(BFloat16* to, EvenOdd x) {
                        (detail::rounded_to_bfloat16(x.odd) & 0xffff0000));
 }
 
-// After streaming stores, before another thread may read what they wrote.
+// Needed after streaming stores, before another thread reads what they wrote.
 inline void stream_fence() {
 #if defined(__SSE2__)
   _mm_sfence();

@@ -1,6 +1,6 @@
-// The elementwise sweep on the CPU: any number of inputs and outputs that lie side by side, and the
-// one place for the tail and for stores that bypass the cache. A kernel that calls it is flattened
-// (gnu::flatten): a call within the loop would spill all that is kept in registers.
+// The elementwise sweep on the CPU over any number of contiguous inputs and outputs. It alone
+// handles the tail and stores that bypass the cache. Kernels that use it are marked gnu::flatten: a
+// call within the loop would spill the registers.
 #pragma once
 
 #include <algorithm>
@@ -13,7 +13,7 @@
 
 namespace activations_ext::cpu {
 
-// Where the elements are. `operands` holds the outputs, then the inputs.
+// The addresses of the elements. `operands` holds the outputs, then the inputs.
 template <class S, std::size_t kOut, std::size_t kIn>
 struct Arrays {
   std::array<S*, kOut> out;
@@ -31,8 +31,8 @@ namespace detail {
 template <class T, std::size_t>
 using Repeated = T;
 
-// `f` of the vectors at element i, as an array of kOut vectors. f(x…) may not depend on where the
-// vectors come from; f(i, x…) knows.
+// f of the vectors at element i, as an array of kOut vectors. f(x…) must not depend on the place of
+// the vectors; f(i, x…) may.
 template <std::size_t kOut, class F, class... V>
 inline auto results(const F& f, int64_t i, V... x) {
   using First = std::tuple_element_t<0, std::tuple<V...>>;
@@ -77,7 +77,7 @@ inline int64_t vectors(const Arrays<S, sizeof...(kO), sizeof...(kI)>& at, int64_
   return i;
 }
 
-// The others, padded with zeros.
+// The elements after the last whole vector, padded with zeros.
 template <class S, std::size_t... kO, std::size_t... kI, class F>
 inline void tail(const Arrays<S, sizeof...(kO), sizeof...(kI)>& at, int64_t begin, int64_t end,
                  const F& f, std::index_sequence<kO...>, std::index_sequence<kI...>) {
@@ -92,8 +92,8 @@ inline void tail(const Arrays<S, sizeof...(kO), sizeof...(kI)>& at, int64_t begi
   }
 }
 
-// Not inlined, once for all loops: the formula is long. By value, so that nothing outside of it has
-// an address.
+// One copy for all loops, because formulas are long. Arguments are passed by value, so that the
+// caller's stay in registers.
 template <class S, std::size_t kOut, std::size_t kIn, class F>
 [[gnu::noinline]] void tail_apart(Arrays<S, kOut, kIn> at, int64_t begin, int64_t end, F f) {
   tail(at, begin, end, f, std::make_index_sequence<kOut>(), std::make_index_sequence<kIn>());
@@ -101,7 +101,7 @@ template <class S, std::size_t kOut, std::size_t kIn, class F>
 
 }  // namespace detail
 
-// The whole vectors of a sweep alone. Returns the first element that is left.
+// Processes only the whole vectors of a sweep. Returns the first remaining element.
 template <bool kStream, class S, std::size_t kOut, std::size_t kIn, class F>
 inline int64_t sweep_vectors(const Arrays<S, kOut, kIn>& at, int64_t begin, int64_t end,
                              const F& f) {
@@ -109,17 +109,17 @@ inline int64_t sweep_vectors(const Arrays<S, kOut, kIn>& at, int64_t begin, int6
                                   std::make_index_sequence<kIn>());
 }
 
-// out = f(in) of the elements [begin, end), one vector after another. f takes a vector of each
-// input, and before them, if it likes, the index of their first element. It returns the vector of
-// the output, an array of several, or nothing if there is none. What is left over at the end is
-// padded with zeros; f may read that far.
+// out = f(in) for the elements [begin, end), one vector after another. f takes one vector of each
+// input, optionally preceded by the index of their first element. It returns the output's vector,
+// an array of several, or nothing if there is no output. The tail is padded with zeros, and f may
+// read that far.
 template <bool kStream, class S, std::size_t kOut, std::size_t kIn, class F>
 inline void sweep(const Arrays<S, kOut, kIn>& at, int64_t begin, int64_t end, const F& f) {
   const int64_t rest = sweep_vectors<kStream>(at, begin, end, f);
   detail::tail(at, rest, end, f, std::make_index_sequence<kOut>(), std::make_index_sequence<kIn>());
 }
 
-// work<kStream>(), where kStream is `stream` if every output is aligned to vectors.
+// Calls work<kStream>(), with kStream true if `stream` is and every output is aligned to vectors.
 template <class S, std::size_t kOut, std::size_t kIn, class Work>
 inline void with_stream(bool stream, const Arrays<S, kOut, kIn>& at, const Work& work) {
   const auto aligned = [](const S* out) {

@@ -8,8 +8,8 @@
 
 namespace activations_ext {
 
-// A job of the mixture kernels, and what its pointers point to. Memory in which the numbers of a
-// row do not lie side by side is copied first.
+// A job of the mixture kernels, and the tensors that own its memory. A tensor whose rows are not
+// contiguous is copied first.
 struct MixtureJob {
   MixtureTensors tensors;
   MixtureRows rows;

@@ -11,8 +11,8 @@
 
 namespace activations_ext {
 
-// Tensors of one shape as matrices of rows × classes. The rows count in the order of the indices
-// without `dim`; memory where that takes more than two strides is copied first.
+// Tensors of one shape as matrices of rows × classes. Rows are numbered in the order of the indices
+// without `dim`. A tensor that needs more than two strides for that is copied first.
 struct AsRows {
   RowShape shape;
   std::vector<at::Tensor> tensors;
@@ -32,21 +32,21 @@ struct AsRows {
   bool describe(int64_t dim);
 };
 
-// A job of the kernels of row_statistics, and what its pointers point to.
+// A job of the row_statistics kernels, and the tensors that own its memory.
 struct StatisticsJob {
   AsRows as_rows;
   at::Tensor target, class_weights;
   StatisticsRows rows;
 
-  // `more` is an output in the shape of the logits, or undefined. The class weights get `padding`
-  // zeros more.
+  // `more` is an output in the shape of the logits, or undefined. The class weights are
+  // padded with `padding` zeros.
   StatisticsJob(const RowsOfLogits& of, const at::Tensor& more, bool expected, int64_t padding);
 
-  // Tensors for what was asked for, and where they are.
+  // Tensors for the requested statistics, and their addresses.
   RowStatisticsTensors empty_results() const;
   static StatisticsResults results(const RowStatisticsTensors& row);
 
-  // With the last of the matrices as the output.
+  // The last matrix is the output.
   StatisticsGradient gradient(const RowStatisticsTensors& row, const RowStatisticsTensors& grad,
                               bool stream);
 

@@ -1,5 +1,4 @@
-// Every error text of the operators, once. Each names the argument, what was expected and what
-// came.
+// The error texts of the operators. Each names the argument, what was expected and what came.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -24,8 +23,8 @@ inline void check_floating_point(const char* name, const char* argument, const a
                               dtype);
 }
 
-// Sparse, quantized and foreign-device tensors end here, if an operator is called by its own name:
-// the functions of Python go to torch's own before.
+// For sparse and quantized tensors and other devices, if an operator is called directly. The Python
+// functions call torch's before.
 [[noreturn]] inline void fail_no_kernel(const char* name, const char* argument,
                                         const at::Tensor& tensor) {
   TORCH_CHECK_NOT_IMPLEMENTED(false, name, "(): expected argument '", argument,

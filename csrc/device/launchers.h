@@ -1,6 +1,6 @@
-// Launchers, whatever the device: from tensors to the kernels' raw memory. They allocate, choose
-// the kernel for the dtype, walk over strides and split the work. Operators have checked the
-// arguments.
+// The interface of every device's launchers, which go from tensors to the kernels' raw memory. They
+// allocate, choose the kernel for the dtype, traverse strides and split the work. The operators
+// have checked the arguments.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -21,14 +21,14 @@ struct RowsOfLogits {
 };
 
 // One number for each row, in the shape of `logits` without `dim`; float32 unless the logits are
-// float64. See losses/row_statistics.h. Undefined: what was not asked for, by a target, a weight or
+// float64. See losses/row_statistics.h. Undefined if not requested by a target, a weight or
 // `expected`.
 struct RowStatisticsTensors {
   at::Tensor maximum, log_sum, target_logit, weighted_sum, expected_logit;
 };
 
-// The cross-entropy of rows with a class each, reduced. `share` is the derivative of the result by
-// a kept row's loss, a number of the type that computes; an ignored row has none.
+// The reduced cross-entropy of rows with one class each. `share` is the derivative of the result
+// with respect to the loss of a row that is not ignored, in the compute dtype.
 struct CrossEntropyTensors {
   at::Tensor loss, share;
   RowStatisticsTensors row;
@@ -47,7 +47,7 @@ struct MixtureGradientTensors {
 
 class Launchers {
  public:
-  // A card may be older than those that were compiled for.
+  // False for a GPU without compiled kernels.
   virtual bool runs_on(c10::DeviceIndex) const { return true; }
 
   // out = op(a) or op(a, b); `b` is undefined for one input. All have the same shape and dtype;
@@ -78,7 +78,7 @@ class Launchers {
                                       int64_t dim, bool logarithm) const = 0;
 
   virtual RowStatisticsTensors row_statistics(const RowsOfLogits& rows, bool expected) const = 0;
-  // Gradients that are undefined are 0. With `overwrite` the logits are the result.
+  // An undefined gradient is 0. With `overwrite` the result overwrites the logits.
   virtual at::Tensor row_statistics_backward(const RowsOfLogits& rows,
                                              const RowStatisticsTensors& row,
                                              const RowStatisticsTensors& grad,
@@ -97,22 +97,22 @@ class Launchers {
   virtual MixtureGradientTensors mixture_backward(const at::Tensor& grad_nll,
                                                   const MixtureTensors& of) const = 0;
 
-  // Waits until it is known whether the targets of all rows so far were classes; raises IndexError
-  // if not. Where nothing has to be waited for it is known already.
+  // Waits for the device, and raises IndexError if a target so far was not a class. Does nothing
+  // where that was known at once.
   virtual void check_targets(c10::Device device) const = 0;
 
  protected:
   ~Launchers() = default;
 };
 
-// Each device's are made known as the library is loaded; true.
+// Registers a device's launchers, while the library is loaded. Returns true.
 bool set_launchers(c10::DeviceType device, const Launchers& launchers);
 bool has_launchers(c10::DeviceType type);
 bool has_launchers(c10::Device device);
 
 const Launchers& launchers_on(c10::Device device);
 
-// Those of the device that holds the tensor.
+// The launchers of the tensor's device.
 inline const Launchers& launch_on(const at::Tensor& tensor) {
   return launchers_on(tensor.device());
 }

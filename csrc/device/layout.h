@@ -11,8 +11,8 @@ namespace activations_ext {
 // The type of the numbers in a tensor's memory.
 Number number_of(at::ScalarType dtype);
 
-// The first number of `tensor`. Raises RuntimeError if the storage ends before the last one, which
-// `untyped_storage().resize_()` can bring about.
+// The first number of `tensor`. Raises RuntimeError if the storage ends before the last one, for
+// instance after `untyped_storage().resize_()`.
 const void* readable(const at::Tensor& tensor);
 void* writable(const at::Tensor& tensor);
 
@@ -22,7 +22,7 @@ void check_storage(const at::Tensor& tensor);
 // Both can be walked as flat memory, element by element.
 bool same_dense_layout(const at::Tensor& a, const at::Tensor& b);
 
-// Whose layout torch's pointwise operators give their result: the gradient's, unless it is
+// The tensor whose layout torch's pointwise operators give their result: the gradient, unless it is
 // expanded.
 const at::Tensor& layout_of(const at::Tensor& grad_output, const at::Tensor& saved);
 

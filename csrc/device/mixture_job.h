@@ -1,4 +1,4 @@
-// What the kernels on mixtures are told, on any device: where everything is in memory.
+// The arguments of the mixture kernels, on any device: where everything is in memory.
 #pragma once
 
 #include <cstdint>

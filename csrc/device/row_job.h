@@ -1,4 +1,4 @@
-// What the kernels on rows of classes are told, on any device: where everything is in memory.
+// The arguments of the row kernels, on any device: where everything is in memory.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +32,7 @@ struct StatisticsRows {
   bool expected;       // the expected logit is wanted
   bool* out_of_range;  // on the CPU: becomes true if a target is neither a class nor ignore_index
 };
-// What is nullptr is not wanted.
+// nullptr: not requested.
 struct StatisticsResults {
   void *maximum, *log_sum, *target_logit, *weighted_sum, *expected_logit;
 };

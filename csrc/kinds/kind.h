@@ -1,5 +1,5 @@
-// An activation without its type, where types end: all that the operators, the nodes of the graph
-// and Python know of one. kinds.cpp makes the list of them from the structs.
+// An activation with its type erased: all that the operators, the graph nodes and Python know about
+// it. kinds.cpp builds the list from the structs.
 #pragma once
 
 #include <c10/core/ScalarType.h>
@@ -14,7 +14,7 @@
 
 namespace activations_ext {
 
-// Of an activation's parameters, in its order; those that it does not have are 0.
+// The values of an activation's parameters, in order; the rest are 0.
 constexpr std::size_t kMaxArity = 2;
 using Values = std::array<double, kMaxArity>;
 
@@ -33,7 +33,7 @@ struct Kind {
   bool is_curved() const { return shape == Shape::kSmooth || shape == Shape::kBent; }
 };
 
-// The struct of an activation, its parameters in it.
+// An activation's struct with its parameters.
 struct AnyActivation {
   const Kind* kind;
   bool saves_result_in_place;

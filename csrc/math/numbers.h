@@ -1,4 +1,4 @@
-// What the maths asks of a number type, for scalars; cpu/vec.h has the same for SIMD vectors.
+// What the maths asks of a number type, for scalars; simd/vec.h has the same for SIMD vectors.
 //
 // Include this before the activations: scalars have no argument-dependent lookup, so their
 // `where`, `abs`, `madd`, … must already be visible. Everything is constexpr so that nvcc may
@@ -41,7 +41,7 @@ constexpr T infinity() {
   return T(std::numeric_limits<double>::infinity());
 }
 
-// --- what cpu/vec.h has for vectors, for scalars ------------------------------------------------
+// --- what simd/vec.h has for vectors, for scalars ------------------------------------------------
 
 template <class T>
 concept Scalar = std::is_floating_point_v<T>;

@@ -1,5 +1,5 @@
-// The operator binary_cross_entropy_with_logits and its gradient. Where the kernels do not reach
-// torch's operators compute it.
+// The operator binary_cross_entropy_with_logits and its gradient. torch's operators compute it
+// where there is no kernel.
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Reduction.h>
 #include <ATen/ops/binary_cross_entropy_with_logits.h>
@@ -27,7 +27,7 @@ struct BinaryArguments {
   int64_t reduction;
   auto members() { return std::tie(input, target, weight, pos_weight, reduction); }
 
-  // What a sum over all is divided by.
+  // The divisor of the sum.
   c10::SymInt count() const {
     return reduction == at::Reduction::Mean ? input.sym_numel() : c10::SymInt(1);
   }

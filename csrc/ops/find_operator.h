@@ -7,7 +7,7 @@
 
 namespace activations_ext {
 
-// The operator of this package that is called so.
+// The operator of this package with that name.
 inline c10::OperatorHandle find_operator(const std::string& name) {
   return c10::Dispatcher::singleton().findSchemaOrThrow(("activations_ext::" + name).c_str(), "");
 }

@@ -1,4 +1,5 @@
-// The negative log-likelihood of a mixture on torch's operators: where the kernels do not reach.
+// The negative log-likelihood of a mixture on torch's operators, for devices and modes without
+// kernels.
 #pragma once
 
 #include <ATen/core/Tensor.h>

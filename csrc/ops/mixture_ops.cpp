@@ -109,7 +109,7 @@ struct MixtureNLL {
     const auto [logits, mean, scale] = call<MixtureNLLBackward>({grads[0], of});
     Tensor target;
     if (needed[3]) {
-      // A target that moves is as good as all means that move the other way.
+      // Moving the target is the same as moving all means the other way.
       target =
           -at::sum(mean, {1}, /*keepdim=*/false, compute_dtype(of)).to(of.target.scalar_type());
     }

@@ -1,31 +1,31 @@
-// An operator, once it is said what it computes: its registration for every dispatch key.
+// Registers an operator for every dispatch key, from a struct that says what it computes:
 //
 //   struct MixtureNLL {
 //     static constexpr const char* kSchema = "mixture_nll(Tensor logits, …) -> Tensor";
 //     struct Arguments {…};                     // in the schema's order, with members(); members.h
 //     static Tensor kernel(const Arguments&);   // the devices
 //     static Tensor shape(const Arguments&);    // Meta
-//     static Tensor formula(const Arguments&);  // on torch's operators, for all that has no kernel
+//     static Tensor formula(const Arguments&);  // on torch's operators, where there is no kernel
 //   };
 //
-// and may say besides
+// It may also define
 //
 //   static constexpr bool kOnCuda = false;     // no kernel there
 //   static constexpr Autocast kAutocast = …;
-//   static Result elsewhere(const Arguments&);  // other devices and layouts; else by the formula
-//   static Result batched(const Arguments&);    // torch.func's vmap; else by the formula
+//   static Result elsewhere(const Arguments&);  // other devices and layouts (default: formula)
+//   static Result batched(const Arguments&);    // torch.func's vmap (default: formula)
 //
-// and of its derivatives, which are those of the formula if nothing is said:
+// and its derivatives, which are otherwise those of the formula:
 //
-//   static std::string title();                 // of its node in the graph
+//   static std::string title();                 // the graph node's name
 //   static variable_list gradients(variable_list grads, const Saved&, const Needed<…>&);
-//                                               // of all tensors among the arguments, or of
-//   static constexpr std::size_t kInputs = …;   // so many, the first ones
-//   struct Saved {…};                           // what they are computed of: else the arguments
+//                                               // for all tensor arguments, or
+//   static constexpr std::size_t kInputs = …;   // for the first kInputs of them
+//   struct Saved {…};                           // what backward reads (default: Arguments)
 //   static Saved save(const Arguments&, const Result&);
-//   static variable_list differentiable(const Result&);  // what `grads` belong to, if not all
-//   static bool by_formula(const Arguments&);   // where `gradients` would be too few
-//   static Tensor tangent(const Arguments&, const Result&);  // forward mode; else by the formula
+//   static variable_list differentiable(const Result&);  // the outputs that have a gradient
+//   static bool by_formula(const Arguments&);  // where `gradients` does not cover all inputs
+//   static Tensor tangent(const Arguments&, const Result&);  // forward mode (default: formula)
 #pragma once
 
 #include <ATen/autocast_mode.h>
@@ -55,7 +55,7 @@ std::string name_of() {
   return std::string(schema.substr(0, schema.find('(')));
 }
 
-// As the dispatcher passes a member of the arguments.
+// The type in which the dispatcher passes an argument.
 template <class Member>
 using Passed = std::conditional_t<kIsTensor<Member>, const std::remove_reference_t<Member>&,
                                   std::remove_reference_t<Member>>;
@@ -211,7 +211,7 @@ auto call(const typename Op::Arguments& of) {
                     const_cast<typename Op::Arguments&>(of).members());
 }
 
-// For as long as it lives, the operators are registered.
+// Registers the operators for its lifetime.
 template <class... Op>
 class Operators {
  public:

@@ -1,5 +1,4 @@
-// Calls of pointwise activations that stay away from the dispatcher wherever nothing intercepts
-// them.
+// Calls of pointwise activations that bypass the dispatcher where nothing intercepts them.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -6,7 +6,7 @@
 
 namespace activations_ext {
 
-// An activation with its parameters, as a node remembers it.
+// An activation with its parameters, as a node saves it.
 struct SavedActivation {
   int64_t index;
   Values values;
@@ -41,7 +41,7 @@ struct PointwiseDoubleBackward {
   static variable_list gradients(variable_list grads, const Saved& of, const Needed<2>& needed);
 };
 
-// Each activation's are of a type of their own, by which Python names them.
+// Each activation has node types of its own, which give them their names in Python.
 template <class Rule>
 using NodeOf = decltype(make_node<GraphNode<Rule>>());
 NodeOf<PointwiseBackward> make_backward_node(const Kind& kind);

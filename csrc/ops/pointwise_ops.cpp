@@ -18,8 +18,8 @@
 namespace activations_ext {
 namespace {
 
-// Without defaults of parameters: torch reads a fraction by the C locale, and a decimal comma would
-// turn 0.01 into 0.
+// The schemas have no default values: torch parses fractions by the C locale, and a decimal comma
+// would turn 0.01 into 0.
 std::string schema(const Kind& kind, const char* suffix, const char* tensors, const char* last,
                    const char* result) {
   std::string text = std::string(kind.name) + suffix + "(" + tensors;
@@ -108,7 +108,7 @@ struct InFloat {
   }
 };
 
-// Every backend without kernels of its own.
+// Every backend without kernels.
 struct NoKernel {
   static at::Tensor call(const Kind& kind, const at::Tensor& input, const Values&) {
     fail_no_kernel(kind.name, "input", input);

@@ -46,7 +46,7 @@ Tensor run(const A& activation, const Tensor& a, const RandomArguments& gate) {
                              gate.seed);
 }
 
-// One example after another: each has to get the numbers that it would get alone.
+// One example after another: each gets the numbers that it would get alone.
 template <class Compute, class... Tensors>
 Tensor one_by_one(Compute compute, const Tensors&... tensors) {
   c10::impl::ExcludeDispatchKeyGuard below(c10::DispatchKey::FuncTorchBatched);

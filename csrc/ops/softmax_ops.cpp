@@ -117,7 +117,7 @@ struct Softmax {
   static variable_list gradients(variable_list grads, const Saved& of, const Needed<1>&) {
     return {call<SoftmaxBackward<kLogarithm>>({grads[0], of.result, of.dim})};
   }
-  // softmax's Jacobian is symmetric, its logarithm's the transposed of what backward applies.
+  // softmax's Jacobian is symmetric; log_softmax's is the transpose of what backward applies.
   static Tensor tangent(const Arguments& of, const Tensor& result) {
     const Tensor tangent = tangent_of(of.input);
     if constexpr (kLogarithm)

@@ -1,5 +1,5 @@
-// The statistics of rows of logits on torch's operators: where the kernels do not reach. See
-// losses/row_statistics.h.
+// The statistics of rows of logits on torch's operators, for devices and modes without kernels.
+// See losses/row_statistics.h.
 #pragma once
 
 #include "../autograd/members.h"
@@ -32,7 +32,7 @@ struct RowGradientArguments {
   }
 };
 
-// What was not asked for is a tensor without elements.
+// Statistics that were not requested are tensors without elements.
 Statistics statistics_formula(const RowArguments& of, bool expected);
 at::Tensor statistics_backward_formula(const RowGradientArguments& of);
 // Of the weights, in their shape; `grad` is that of the weighted sum.

@@ -19,7 +19,7 @@ using at::Tensor;
 
 namespace {
 
-// The shape of what has one number for each row.
+// The shape of a tensor with one number for each row.
 c10::SymDimVector shape_of_rows(const Tensor& logits, int64_t dim) {
   c10::SymDimVector rows(logits.sym_sizes().begin(), logits.sym_sizes().end());
   if (!rows.empty()) rows.erase(rows.begin() + dim);
@@ -121,8 +121,7 @@ struct RowStatistics {
 
   static Statistics kernel(const Arguments& of) {
     const Tensor& logits = of.rows.logits;
-    if (!has_launchers(logits.device()))
-      return formula(of);  // a card that nothing was compiled for
+    if (!has_launchers(logits.device())) return formula(of);  // a GPU without compiled kernels
     const int64_t dim = checked_dim(of);
     const auto row = launch_on(logits).row_statistics(rows_of(of.rows, dim), of.expected);
     const auto or_empty = [&](const Tensor& numbers) {

@@ -8,11 +8,11 @@ namespace activations_ext {
 // Through the dispatcher.
 at::Tensor row_statistics_backward(const RowGradientArguments& of);
 
-// The same past the dispatcher. With `overwrite` the logits become their gradient, of which neither
-// Autograd nor the version counter is told.
+// The same, bypassing the dispatcher. With `overwrite` the gradient overwrites the logits, without
+// telling Autograd or the version counter.
 at::Tensor row_statistics_backward(const RowGradientArguments& of, bool overwrite);
 
-// What the operators check of saved tensors, for those who go to the kernels themselves.
+// The operators' checks of saved tensors, for callers that go straight to the kernels.
 void check_saved_rows(const RowArguments& of, const at::Tensor& maximum, const at::Tensor& log_sum);
 
 }  // namespace activations_ext

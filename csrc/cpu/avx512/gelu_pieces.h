@@ -1,7 +1,7 @@
 #pragma once
 
 #include "../../activations/gelu.h"
-#include "../pieces.h"
+#include "../../simd/pieces.h"
 
 namespace activations_ext::cpu {
 

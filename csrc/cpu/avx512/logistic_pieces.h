@@ -3,7 +3,7 @@
 #include "../../activations/sigmoid.h"
 #include "../../activations/silu.h"
 #include "../../activations/softplus.h"
-#include "../pieces.h"
+#include "../../simd/pieces.h"
 
 namespace activations_ext::cpu {
 

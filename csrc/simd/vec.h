@@ -1,6 +1,6 @@
 // A SIMD register of float or double as a number type: operators, comparisons and the few
 // primitives that math.h builds on. Written on the vector extension of GCC and Clang; intrinsics
-// only where the extension has no word for it (fused multiply-add, half precision, streaming).
+// only where the extension has no equivalent (fused multiply-add, half precision, streaming).
 #pragma once
 
 #include <bit>
@@ -146,7 +146,7 @@ inline Vec<T> at_most(Vec<T> x, double high) {
   return where(x > bound, bound, x);
 }
 
-// The larger one. Which of them, if one is NaN, is not said.
+// The larger one; unspecified if one is NaN.
 template <class T>
 inline Vec<T> larger(Vec<T> a, Vec<T> b) {
 #if defined(ACTIVATIONS_EXT_AVX512)
