@@ -21,7 +21,7 @@ _SUFFIXES = tuple(EXTENSION_SUFFIXES)
 
 
 def import_compiled(name: str) -> ModuleType:
-    """The compiled module ``activations_ext.<name>``. Raises ImportError where there is none."""
+    """The compiled module ``activations_ext.<name>``. Raises ImportError if there is none."""
     try:
         return importlib.import_module(f"activations_ext.{name}")
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""What a compiled graph holds: our function or torch's."""
+"""Chooses whether a compiled graph holds our function or torch's."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _checked(choice: str) -> Choice:
 
 
 class _Switch(threading.local):
-    """Of each thread. A ContextVar would be of each task, but Dynamo cannot trace its ``get``."""
+    """Per thread. A ContextVar would be per task, but Dynamo cannot trace its ``get``."""
 
     choice = _checked(os.environ.get("ACTIVATIONS_EXT_COMPILED", "measured"))
 
@@ -129,7 +129,7 @@ _has_formula._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def holds_torchs(name: str, input: Tensor) -> bool:
-    """A graph that is being compiled is to hold torch's function ``name`` of ``input``."""
+    """Whether the graph being compiled should hold torch's function ``name`` of ``input``."""
     if name.endswith("_with_seed"):
         return False  # torch draws the numbers in another operator
     choice = _switch.choice

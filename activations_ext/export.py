@@ -14,7 +14,7 @@ from activations_ext._torchs import torchs
 
 
 class _Switch(threading.local):
-    """Of each thread. A ContextVar would be of each task, but Dynamo cannot trace its ``get``."""
+    """Per thread. A ContextVar would be per task, but Dynamo cannot trace its ``get``."""
 
     keep = False
 
@@ -41,7 +41,7 @@ def keep_operators() -> Iterator[None]:
 
 
 def uses_torchs() -> bool:
-    """Something is being exported or traced, and is to hold torch's own operators."""
+    """Whether something is being exported or traced that should hold torch's own operators."""
     if _switch.keep:
         return False
     return torch.compiler.is_exporting() or (

@@ -1,4 +1,4 @@
-"""This package's kernels behind torch's own operators, for programs that say nothing of it.
+"""This package's kernels behind torch's own operators, for unchanged programs.
 
 ``enable()`` puts them in the dispatcher, so that everything that ends in ``aten::gelu``,
 ``aten::tanh_backward``, ``aten::cross_entropy_loss``, … on the CPU runs them: ``x.tanh()``,
@@ -110,7 +110,7 @@ def replaced() -> tuple[str, ...]:
 
 
 def is_on() -> bool:
-    """Something is to be replaced now."""
+    """Whether something is to be replaced now."""
     with _lock:
         return bool(_contexts) or _lasting is not None
 

@@ -31,7 +31,7 @@ _define(
 
 
 def _backward(grads: list[Tensor | None], *arguments: Any) -> tuple[Tensor, ...]:
-    """Of what is not needed there is a tensor without elements."""
+    """Gradients that are not needed are tensors without elements."""
     *logits, needed = arguments
     check_storages(*grads, *logits[:5])
     of = Linear(*logits)

@@ -22,11 +22,11 @@ from activations_ext.functional.row_losses import (
 
 _OPERATORS = torch.ops.activations_ext
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
-"""Of the hidden states, the weight and the bias; None where it is not needed."""
+"""Gradients of the hidden states, the weight and the bias; None if not needed."""
 
 
 class Linear(NamedTuple):
-    """Where the logits come from, and what is asked about them."""
+    """Where the logits come from, and which statistics are requested."""
 
     hidden: Tensor  # (N, features)
     weight: Tensor  # (classes, features)
@@ -37,7 +37,7 @@ class Linear(NamedTuple):
     softcap: float
     expected: bool
     budget: int
-    """Bytes that the logits of a chunk may take; what consumes them writes over them."""
+    """The bytes that the logits of a chunk may take; their gradient overwrites them."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -47,7 +47,7 @@ class Linear(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """Of a chunk: all are about as large, so that no product is of a few rows that are left."""
+        """The rows of a chunk. Chunks are about equal, so that no product has only a few rows."""
         each = self.weight.shape[0] * self.dtype.itemsize
         most = max(1, self.budget // max(1, each))
         count = self.hidden.shape[0]
@@ -102,7 +102,7 @@ class Linear(NamedTuple):
         return result
 
     def consumed(self, logits: Tensor, row: Statistics, grads: RowGradients) -> Tensor:
-        """The same, over the logits where they are plain memory: half as much is needed."""
+        """The same, overwriting the logits where they are plain memory, which halves the memory."""
         if is_dynamo_compiling() or grads.expected_logit is not None or not are_plain(logits):
             return self.grad_logits(logits, row, grads)
         _C.overwrite_with_gradient(
@@ -121,7 +121,7 @@ class Linear(NamedTuple):
 
 
 def are_plain(*tensors: Tensor | None) -> bool:
-    """Memory of a device with kernels: no subclass, and nothing that a vmap wraps."""
+    """A plain tensor on a device with kernels: not a subclass, and not wrapped by vmap."""
     return is_dynamo_compiling() or all(
         tensor is None or _C.is_plain_memory(tensor) for tensor in tensors
     )
@@ -226,7 +226,7 @@ def chunked_gradients(
 
 
 class LinearStatistics(torch.autograd.Function):
-    """The statistics of every row; backward makes the logits once more."""
+    """The statistics of every row; backward computes the logits again."""
 
     @staticmethod
     def forward(

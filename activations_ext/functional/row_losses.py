@@ -14,8 +14,8 @@ from activations_ext._call import is_wrapper
 
 
 class Statistics(NamedTuple):
-    """Of each row of logits, the last four relative to its maximum; csrc/losses/row_statistics.h.
-    What was not asked for has no elements."""
+    """Statistics of each row of logits, the last four relative to its maximum (see
+    csrc/losses/row_statistics.h). Those that were not requested have no elements."""
 
     maximum: Tensor
     log_sum: Tensor
@@ -43,7 +43,7 @@ def row_statistics(
     expected: bool = False,
     overwrite: bool = False,
 ) -> Statistics:
-    """Of the rows of ``logits`` along ``dim``, in one pass.
+    """The statistics of the rows of ``logits`` along ``dim``, in one pass.
 
     Args:
         target: a class for each row: its logit is wanted.
@@ -67,7 +67,7 @@ def row_statistics(
 
 
 class RowGradients(NamedTuple):
-    """Of some loss by the statistics of each row; None is 0."""
+    """The gradients of a loss with respect to the statistics of each row; None is 0."""
 
     log_sum: Tensor | None
     target_logit: Tensor | None
@@ -105,7 +105,7 @@ class Factors(NamedTuple):
         return RowGradients(log_sum, b, c, None)
 
     def _lse(self, row: Statistics) -> Tensor:
-        """An ignored row's may be NaN, which 0·NaN is, too."""
+        """An ignored row's lse may be NaN, and so would be 0·NaN."""
         return row.lse if self.z is None else torch.where(self.z == 0, 0.0, row.lse)
 
     def times(self, numbers: Tensor) -> Factors:
@@ -130,13 +130,13 @@ def ordered_sum(numbers: Tensor) -> Tensor:
 
 
 class Terms(NamedTuple):
-    """What the targets alone say about the loss of each row."""
+    """What the targets alone determine about the loss of each row."""
 
     factors: Factors
     classes: Tensor | None
     """The targets, int64, or None for probabilities."""
     weights: Tensor | None
-    """What the weighted sum weighs with: a number for each class, or for each logit."""
+    """The weights of the weighted sum: one for each class, or one for each logit."""
     counts: Tensor
     """The rows' shares of the mean's divisor."""
     kept: Tensor | None
@@ -144,7 +144,7 @@ class Terms(NamedTuple):
     kept_counts: Tensor
     """The same shares without class weights: the divisor of the z-loss."""
     token_weight: Tensor | None = None
-    """What the loss of each row is multiplied by."""
+    """A factor for the loss of each row."""
 
     def only_kept(self, numbers: Tensor) -> Tensor:
         """0 for ignored rows, of which nothing may leak, NaN included."""
@@ -153,7 +153,7 @@ class Terms(NamedTuple):
     def with_options(
         self, function: str, z_loss: float, token_weight: Tensor | None, is_mean: bool
     ) -> Terms:
-        """``is_mean``: the sum is going to be divided by that of ``counts``."""
+        """``is_mean``: the sum will be divided by the sum of ``counts``."""
         result = self
         if token_weight is not None:
             if token_weight.shape != self.counts.shape:
@@ -270,7 +270,7 @@ def check_num_items(function: str, num_items: float | Tensor | None, reduction: 
 def divisor(
     counts: Tensor, reduction: str, num_items: float | Tensor | None, zero_if_empty: bool
 ) -> Tensor | None:
-    """What the sum of the losses is divided by."""
+    """The divisor of the sum of the losses."""
     if reduction == "none" or (reduction == "sum" and num_items is None):
         return None
     number = ordered_sum(counts) if num_items is None else torch.as_tensor(num_items).reshape(())
@@ -298,7 +298,7 @@ def loss_of_rows(
 def asked_for(
     terms: Terms, row: Statistics, lse: bool, log_prob: bool, entropy: bool
 ) -> tuple[Tensor, ...]:
-    """What is returned beside the loss."""
+    """The results that are returned besides the loss."""
     result = [row.lse] if lse else []
     if log_prob:
         result.append(terms.only_kept(row.target_logit - row.log_sum))

@@ -1,4 +1,4 @@
-"""The monitor: which calls are counted, when, and what becomes of the counts."""
+"""The monitor: which calls are counted, when, and what the counts are used for."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LOOKED_AT = 2**14
-"""Elements of one call: of larger inputs, every so-manieth example."""
+"""How many elements of a call are examined; larger inputs are sampled by example."""
 
 
 @dataclass
@@ -32,7 +32,7 @@ class _Window:
     squared_norms: dict[str, Tensor] = field(default_factory=dict)
     samples: int = 0
     overflows: Tensor | int = 0
-    """Samples whose gradients a GradScaler has thrown away."""
+    """Samples whose gradients a GradScaler has discarded."""
     step: int = 0
 
     def norms(self) -> dict[str, Tensor]:
@@ -116,7 +116,7 @@ class ActivationMonitor:
         self.unit_dims = dict(unit_dims or {})
         self.step = 0
         self.windows = 0
-        """How many are complete."""
+        """The number of complete windows."""
         self.history = History()
         self._functions: dict[str, str] = {}
         self._now = _Window()
@@ -192,7 +192,7 @@ class ActivationMonitor:
             self._now.squared_norms[name] = square if before is None else before + square
 
     def compute(self) -> Report:
-        """What the last complete window has shown; before there is one, what was seen so far.
+        """The last complete window; before the first, everything so far.
 
         Waits for the device, and in distributed training for the other processes.
         """
@@ -220,7 +220,7 @@ class ActivationMonitor:
         )
 
     def reset(self) -> None:
-        """Forgets what was counted; the next step is looked at."""
+        """Discards all counts; the next step is sampled."""
         self._now = _Window()
         self._complete.clear()
         self.history.clear()
@@ -229,7 +229,7 @@ class ActivationMonitor:
         self._watch.start()
 
     def close(self) -> None:
-        """Looks at nothing any more. What was counted stays."""
+        """Stops watching. The counts remain."""
         self._watch.close()
 
     def __enter__(self) -> ActivationMonitor:
@@ -249,7 +249,7 @@ class ActivationMonitor:
     # --- what is shown --------------------------------------------------------------------------
 
     def summary(self) -> str:
-        """``compute()`` as a table, with what it means and what helps."""
+        """``compute()`` as a table, with diagnoses and advice."""
         return str(self.compute())
 
     def log(self, writer: Any = None) -> dict[str, float]:

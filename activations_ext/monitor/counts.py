@@ -1,4 +1,4 @@
-"""What is counted of one activation, on the device that it runs on."""
+"""The counts of one activation, on its device."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Counts:
         self.count += value.numel() // max(1, value.shape[dim])
 
     def added_up(self) -> Counts:
-        """Over all processes of the default group, where there are several."""
+        """The sums over all processes of the default group, if there are several."""
         if not in_several_processes():
             return self
         sums, count = self.sums.clone(), self.sums.new_tensor(self.count)
@@ -88,7 +88,7 @@ class Counts:
 
     @property
     def dead(self) -> Tensor:
-        """Of each unit, whether it never let a gradient through."""
+        """For each unit, whether it never let a gradient through."""
         return self.active == 0
 
     @property
@@ -104,5 +104,5 @@ class Counts:
         return (self.sums[3] / self.count - self.mean.square()).clamp_min(0)
 
     def shares(self) -> Tensor:
-        """Of the whole layer: dead units, and saturated slopes."""
+        """The shares of dead units and of saturated slopes in the layer."""
         return torch.stack([self.dead.to(self.sums.dtype).mean(), self.saturation.mean()])

@@ -1,4 +1,4 @@
-"""A report in plain language: what is the matter, and what helps."""
+"""A report in plain language: what is wrong, and what helps."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def of_gradients(norms: dict[str, float]) -> str | None:
 
 
 def _how_sure(layer: LayerReport) -> str:
-    """Said where few values were looked at."""
+    """A caveat for layers of which few values were sampled."""
     return f" (less often than {layer.dead_below:.1%})" if 0 < layer.values < 300 else ""
 
 

@@ -32,7 +32,7 @@ def _functions() -> Iterator[tuple[Any, str]]:
 
 
 FUNCTIONS: dict[Any, str] = dict(_functions())
-"""As ``__torch_function__`` is shown them: torch's, tensors' methods and this package's."""
+"""As ``__torch_function__`` receives them: torch's, tensor methods and this package's."""
 
 
 def of_input(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, OfInput]:

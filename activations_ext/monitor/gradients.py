@@ -32,7 +32,7 @@ def _is_plain(gradient: Tensor) -> bool:
 
 
 def _wide(gradients: list[Tensor]) -> torch.dtype:
-    """What the squares are added up in: 16 bits would overflow."""
+    """The dtype in which squares are summed: 16 bits would overflow."""
     is_double = any(gradient.dtype == torch.float64 for gradient in gradients)
     return torch.float64 if is_double else torch.float32
 
@@ -50,7 +50,7 @@ def learns(model: torch.nn.Module) -> bool:
 
 
 class Scale:
-    """The factor in the gradients that a ``torch.amp.GradScaler`` has put there."""
+    """The factor by which a ``torch.amp.GradScaler`` has multiplied the gradients."""
 
     def __init__(self, scaler: Any) -> None:
         self._scaler = scaler
@@ -72,6 +72,6 @@ class Scale:
         return 1.0 if scale is None else scale
 
     def _updates_so_far(self) -> int:
-        """How often ``update()`` was called: each time it writes into the scale."""
+        """How often ``update()`` was called; each call writes into the scale."""
         scale = getattr(self._scaler, "_scale", None)
         return 0 if scale is None else scale._version

@@ -1,4 +1,4 @@
-"""What happened in each layer, window by window."""
+"""Heat maps of the layers, window by window."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The windows of the past, not more of them than can be looked at."""
+"""The past windows, of which a limited number is kept."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Moment:
     """One complete window, still on the device: numbers by layer."""
 
     step: int
-    """The last of the window."""
+    """The last step of the window."""
     shares: dict[str, Tensor]
-    """Of dead units, and of saturated slopes."""
+    """The shares of dead units and of saturated slopes."""
     gradient_norms: dict[str, Tensor]
 
 

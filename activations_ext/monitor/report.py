@@ -1,4 +1,4 @@
-"""What the monitor says."""
+"""The monitor's report."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Units:
-    """Of each unit of a layer: tensors of shape (units), on the CPU."""
+    """Numbers for each unit of a layer: tensors of shape (units), on the CPU."""
 
     dead: Tensor
-    """It let no gradient through, for no example: bool."""
+    """bool: it let no gradient through, for any example."""
     revived: Tensor
-    """It was dead in the window before and is not in this one: bool."""
+    """bool: it was dead in the previous window and is not in this one."""
     saturated: Tensor
     """The share of slopes that are smaller than the monitor's ``saturated_below``."""
     mean: Tensor
-    """Of the outputs."""
+    """The mean and the variance of the outputs."""
     variance: Tensor
 
     def __len__(self) -> int:
@@ -28,12 +28,12 @@ class Units:
 
 @dataclass(frozen=True)
 class LayerReport:
-    """Of one activation in one window."""
+    """The report of one activation in one window."""
 
     function: str
     units: Units
     values: int = 0
-    """How many values of each unit were looked at."""
+    """How many values of each unit were sampled."""
 
     @property
     def dead_below(self) -> float:
@@ -43,12 +43,12 @@ class LayerReport:
 
     @property
     def dead(self) -> float:
-        """The share of units that let no gradient through, for no example."""
+        """The share of units that let no gradient through, for any example."""
         return self.units.dead.double().mean().item()
 
     @property
     def revived(self) -> int:
-        """How many units were dead in the window before and are not in this one."""
+        """How many units were dead in the previous window and are not in this one."""
         return int(self.units.revived.sum())
 
     @property
@@ -58,19 +58,19 @@ class LayerReport:
 
     @property
     def mean(self) -> float:
-        """Of the outputs of all units."""
+        """The mean of the outputs of all units."""
         return self.units.mean.mean().item()
 
     @property
     def variance(self) -> float:
-        """Of the outputs of all units, within them and between them."""
+        """The variance of the outputs of all units, within and between them."""
         between = self.units.mean.var(correction=0)
         return (self.units.variance.mean() + between).item()
 
 
 @dataclass(frozen=True)
 class Report:
-    """What ``ActivationMonitor.compute`` knows: by layer, in the order of their first calls."""
+    """What ``ActivationMonitor.compute`` returns: by layer, in the order of the first calls."""
 
     layers: dict[str, LayerReport]
     gradient_norms: dict[str, float]
@@ -81,9 +81,9 @@ class Report:
     overflows: int = 0
     """Steps of the window whose gradients were not finite, which the GradScaler has skipped."""
     misses_gradients: bool = False
-    """The model learns, and the last ``update()`` that looked found no gradient."""
+    """The model is training, but the last sampled ``update()`` found no gradient."""
     skipped: dict[str, int] = field(default_factory=dict)
-    """Calls that could not be looked at, by the reason."""
+    """Calls that could not be examined, by reason."""
 
     def to_dict(self) -> dict[str, Any]:
         """All of it in plain numbers and texts, for json.dumps: shares and sums of the layers, not

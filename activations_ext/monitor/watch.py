@@ -1,4 +1,4 @@
-"""Sees every activation that a model calls, and knows which module called it."""
+"""Observes every activation that a model calls, and which module calls it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CHANNELS_FIRST = (
 
 @dataclass(frozen=True)
 class Call:
-    """Of an activation, in one forward pass."""
+    """One call of an activation in one forward pass."""
 
     layer: str
     """The module's path, and the function's name where the module is more than that."""
@@ -35,7 +35,7 @@ class Call:
     of: OfInput
     input: Tensor
     channels_first: bool | None
-    """The layout that the module before has left, if that is known."""
+    """The layout of the previous module's output, if known."""
 
 
 class Watch:
@@ -56,7 +56,7 @@ class Watch:
         self.root = weakref.ref(unwrapped(model))
         self._names: weakref.WeakKeyDictionary[torch.nn.Module, str] | None = None
         self.skipped: dict[str, int] = {}
-        """Calls that could not be looked at, by the reason."""
+        """Calls that could not be examined, by reason."""
         self._on_call, self._on_forward = on_call, on_forward
         self._local = threading.local()
         self._handles: list[Any] = []
@@ -139,7 +139,7 @@ class Watch:
 
 
 def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
-    """Without what wraps a model: torch.compile, DataParallel, DistributedDataParallel."""
+    """The model without its wrappers: torch.compile, DataParallel, DistributedDataParallel."""
     wrappers = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
     while True:
         if isinstance(inner := getattr(model, "_orig_mod", None), torch.nn.Module):
@@ -198,7 +198,7 @@ class _Frame:
 
 
 class _Pass:
-    """One forward pass of the model, or of a part that is called by itself, on one thread."""
+    """One forward pass of the model, or of a part called directly, on one thread."""
 
     def __init__(self, first: torch.nn.Module, watch: Watch) -> None:
         self.first = first
@@ -300,7 +300,7 @@ class _Mode(TorchFunctionMode):
 
 
 class _Uncompiled:
-    """What was compiled runs as it was written, until the last of these is removed."""
+    """Compiled code runs uncompiled until the last of these is removed."""
 
     _lock = threading.Lock()
     _count = 0

@@ -41,7 +41,7 @@ class TorchsType(type):
 
     @property
     def __signature__(cls) -> inspect.Signature:
-        """The constructor's, where ``__call__``'s would be shown."""
+        """The constructor's signature, instead of ``__call__``'s."""
         signature = inspect.signature(cls.__init__)  # type: ignore[misc]
         return signature.replace(parameters=list(signature.parameters.values())[1:])
 
@@ -57,12 +57,12 @@ def class_of(module: object) -> TorchsType | None:
 
 
 def beyond_torch(module: torch.nn.Module) -> bool:
-    """It has options that torch's class has no place for."""
+    """Whether it has options that torch's class lacks."""
     return bool(getattr(module, "options_beyond_torch", None))
 
 
 def to_torchs(module: torch.nn.Module) -> None:
-    """Have torch's forward in the place of ours, where torch can do what the module does."""
+    """Replaces our forward with torch's, if torch can do what the module does."""
     if class_of(module) is not None:
         for name in _METHODS:
             del module.__dict__[name]
@@ -108,7 +108,7 @@ def _restored(ours: TorchsType) -> torch.nn.Module:
 
 
 class OwnModule(torch.nn.Module):
-    """Of what torch lacks: torch.fx takes for a leaf what says that it is from torch.nn."""
+    """The base of modules that torch lacks. torch.fx takes modules of torch.nn for leaves."""
 
     def __init__(self) -> None:
         super().__init__()
