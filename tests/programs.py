@@ -40,8 +40,8 @@ def dependencies(command: Sequence[str]) -> list[Path]:
     options = [option for option in command[1:] if not option.startswith(no_preprocessor)]
     result = subprocess.run([command[0], "-MM", *options], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-3000:]
-    _, _, paths = result.stdout.partition(":")
-    return sorted({Path(path) for path in paths.replace("\\\n", " ").split()})
+    rules = result.stdout.replace("\\\n", " ").splitlines()
+    return sorted({Path(path) for rule in rules for path in rule.partition(":")[2].split()})
 
 
 def key_of(command: Sequence[str], sources: Path) -> str:
