@@ -111,7 +111,7 @@ __global__ void channel_backward(S* grad_input, double* partial, const S* grad_o
       g[ahead] = load_unit<Unit>(grad_output + place(unit + ahead * step));
       x[ahead] = load_unit<Unit>(input + place(unit + ahead * step));
     }
-    // These are summed in their own precision first: double costs a GPU more.
+    // Summed in the compute dtype first: double costs a GPU more.
     T some[kSums];
 #pragma unroll
     for (int s = 0; s < kSums; ++s) some[s] = T(0.0);
@@ -166,8 +166,8 @@ __global__ void channel_grad_weight(S* grad_weight, const double* partial, int64
 
 inline bool across(ChannelShape shape) { return shape.inner == 1 && shape.channels > 1; }
 
-// In how many parts the sum of a channel is made, by the shape alone: until there are as many
-// blocks as fill a large device, but for no fewer than 16 elements a thread.
+// The number of parts of a channel's sum, from the shape alone: enough blocks to fill a large
+// device, with at least 16 elements per thread.
 inline int channel_splits_of(ChannelShape shape) {
   constexpr int64_t kBlocks = 2048, kMost = 512;
   const int64_t lanes = across(shape) ? kSumLanes : 1;

@@ -1,4 +1,4 @@
-// From the statistics of rows to their cross-entropy, on CUDA. Sums are made in a fixed order, and
+// From the statistics of rows to their cross-entropy, on CUDA. Sums have a fixed order, and
 // the host never waits.
 #pragma once
 

@@ -46,8 +46,8 @@ class CudaLaunchers final : public Launchers {
   void check_targets(c10::Device device) const override;
 };
 
-// Where a kernel is queued: the current stream of the device that holds the tensor, which is the
-// current device meanwhile. Nothing waits and nothing is read back, so that a graph can capture it.
+// The stream on which a kernel is queued: the current one of the tensor's device, which becomes the
+// current device meanwhile. Nothing synchronises, so that a graph can capture it.
 class Queue {
  public:
   explicit Queue(const at::Tensor& tensor) : guard_(tensor.device()) {}

@@ -1,5 +1,5 @@
-// What the launchers call: kernels on raw device memory, queued on a stream. None of them is called
-// for no elements. Needs CUDA's headers, and no torch.
+// The kernels' interface to the launchers: raw device memory, queued on a stream. They are never
+// called with zero elements. Needs CUDA's headers, but not torch's.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -33,7 +33,7 @@ struct ChannelKernels {
                    const void* input, const void* weight, ChannelShape shape, cudaStream_t stream);
 };
 
-// In how many parts the sum of a channel is made: a part has some thousand elements.
+// The number of parts of a channel's sum; a part has some thousand elements.
 int channel_splits(ChannelShape shape);
 
 struct KernelTable {
@@ -44,12 +44,12 @@ struct KernelTable {
 
 const KernelTable& kernels();
 
-// The current device is one of those that the kernels were compiled for.
+// Whether the kernels were compiled for the current device.
 bool kernels_have_image();
 
-// Of rows of classes; see statistics_rows.cuh and softmax_rows.cuh. `report` is memory that host
-// and device see: where a target is no class, its row and what stands there are written (Target),
-// and the row has a loss of NaN and no gradient. `partial` has partial_bytes(shape).
+// Kernels on rows of classes; see statistics_rows.cuh and softmax_rows.cuh. `report` is visible to
+// host and device: for a target that is not a class, the kernel writes the row and the target
+// (Target); the row's loss is NaN and its gradient 0. `partial` has partial_bytes(shape).
 struct StatisticsKernels {
   void (*forward)(const StatisticsRows& job, const StatisticsResults& results, int64_t* report,
                   void* partial, cudaStream_t stream);

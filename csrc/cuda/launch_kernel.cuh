@@ -1,5 +1,5 @@
-// kernel<<<blocks, threads, shared, stream>>>(arguments…) and its shared memory, which are not C++:
-// the tests run the kernels on the host by a launch of their own.
+// kernel<<<blocks, threads, shared, stream>>>(arguments…) and shared memory, which are not C++. On
+// the host, the tests provide a launch of their own.
 #pragma once
 
 #include <cuda_runtime_api.h>

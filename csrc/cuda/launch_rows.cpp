@@ -1,5 +1,5 @@
-// Rows of classes on CUDA, and what becomes of a target that is no class: the kernels go on (a
-// device's assertion would end the process' use of it), and whoever comes next is told.
+// Rows of classes on CUDA. After a target that is not a class the kernels go on (a device assertion
+// would make the device unusable for the process), and a later call raises the error.
 #include <ATen/core/Reduction.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -18,7 +18,7 @@ namespace {
 // the process: captured graphs know its address.
 int64_t* report() {
   static const at::Tensor* const memory = [] {
-    // The first call may be one that a graph captures: memory is allocated all the same.
+    // The first call may be captured by a graph; memory is allocated nevertheless.
     const c10::cuda::CUDAStreamCaptureModeGuard relaxed(cudaStreamCaptureModeRelaxed);
     const auto options = at::TensorOptions().dtype(at::kLong).pinned_memory(true);
     return new at::Tensor(at::empty({1}, options).fill_(0));

@@ -1,5 +1,5 @@
 // Mixtures on CUDA: a team of threads for each row, each thread with some of the components. One
-// look at everything forward; backward looks twice, the second time from the cache, and writes.
+// read of everything forward; backward reads twice, the second time from the cache, and writes.
 #pragma once
 
 #include "../losses/mixture.h"

@@ -7,7 +7,7 @@
 
 namespace activations_ext::cuda {
 
-// By value: memory that is only known by reference would be copied byte by byte.
+// By value: memory behind a reference would be copied byte by byte.
 template <class To, class From>
 __device__ inline To reread(From from) {
   static_assert(sizeof(To) == sizeof(From));
@@ -59,8 +59,8 @@ __device__ inline void store_unit(S* to, const Unit& unit) {
   *to = unit.numbers[0];
 }
 
-// Packs at multiples of kCount elements of `count` ones, wherever they start. Elements behind the
-// last are 0, and are not written.
+// Packs at multiples of kCount of `count` elements, at any alignment. Elements after the last read
+// as 0 and are not written.
 template <class S>
 struct Stretch {
   using Number = std::remove_const_t<S>;

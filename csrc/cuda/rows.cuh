@@ -28,7 +28,7 @@ struct Rows {
   }
 };
 
-// How a team goes through its row.
+// How a team traverses its row.
 enum class By {
   kPacks,    // all matrices have neighbouring classes, and rows that stand alike in packs
   kNumbers,  // whatever there is
@@ -63,8 +63,8 @@ struct Team {
     }
   }
 
-  // What all threads of the team have, combined in an order that is always the same; everyone gets
-  // it. `combine` is commutative.
+  // Combines the values of all threads of the team in a fixed order, and returns the result to
+  // each. `combine` is commutative.
   template <class T, class Combine>
   static __device__ T combined(T mine, Combine combine) {
     if constexpr (kApart) return over_warps<32>(mine, threadIdx.x % 32, combine);

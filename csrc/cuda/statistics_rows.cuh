@@ -8,7 +8,7 @@
 
 namespace activations_ext::cuda {
 
-// Statistics are computed in full precision whatever the logits have: their number is small.
+// Statistics are computed in full precision for every dtype: they are few.
 template <class S>
 using Statistic = std::conditional_t<std::is_same_v<S, double>, double, Precise>;
 // In memory.

@@ -1,4 +1,4 @@
-// The elementwise sweep on CUDA: any number of inputs, which lie anyhow, and one dense output.
+// The elementwise sweep on CUDA: any number of inputs of any strides, and one dense output.
 #pragma once
 
 #include <algorithm>
@@ -30,9 +30,9 @@ struct Inputs {
   Walk walk;
 };
 
-// What the host decides for all threads. What stands before the output's first multiple of 16 bytes
-// and behind its last is edges, and so are the packs whose shifted loads would touch foreign
-// memory: the first block does them one by one.
+// The host's plan for all threads. Elements before the output's first multiple of 16 bytes and
+// after its last are edges, and so are packs whose shifted loads would touch foreign memory. The
+// first block computes the edges one by one.
 struct Plan {
   Reading reading;
   int64_t begin = 0, packs, count;  // packs, from element `begin` of `count` on

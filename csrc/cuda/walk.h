@@ -1,5 +1,5 @@
-// Where an element is in memory that does not lie as the output does: views, transposed and
-// expanded inputs are read where they are. Free of torch.
+// Finds an element in memory that has another layout than the output, so that views, transposed and
+// expanded inputs are read in place. Does not need torch.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -39,7 +39,7 @@ struct Walk {
   Walk() = default;
   template <class Sizes>
   explicit Walk(const Sizes& of) : dims(int(of.size())) {
-    // Nothing is left above the last dimension.
+    // The last dimension leaves no remainder.
     for (int d = 0; d < kMostDims; ++d)
       sizes[d] = Divider(d + 1 < dims ? int64_t(of[d]) : kMostElements + 1);
   }

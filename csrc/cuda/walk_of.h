@@ -1,4 +1,4 @@
-// From tensors to the walk that a pointwise kernel takes through their memory.
+// Makes the walk of a pointwise kernel from tensors.
 #pragma once
 
 #include <ATen/core/Tensor.h>
