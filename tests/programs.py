@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -56,8 +57,9 @@ def key_of(command: Sequence[str], sources: Path) -> str:
 
 def forget_old_programs() -> None:
     for directory in PROGRAMS.iterdir():
-        if directory.stat().st_mtime < time.time() - A_WEEK:
-            shutil.rmtree(directory, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another process has just finished with it
+            if directory.stat().st_mtime < time.time() - A_WEEK:
+                shutil.rmtree(directory, ignore_errors=True)
 
 
 def compiled(command: Sequence[str], sources: Path = ROOT / "csrc") -> tuple[Path, str]:
