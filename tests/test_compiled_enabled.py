@@ -29,7 +29,7 @@ MOST_ULP = {
     "erf": 2.3,
     "erfc": 2.6,
 }
-"""README states them."""
+"""docs/compiled.md states them."""
 SPECIAL = torch.tensor(
     [
         *(0.0, -0.0, 1e-40, -1e-40, 1e-45, math.inf, -math.inf, math.nan, 88.7, 89.5, 127.99),
