@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as torch_functional
 from torch import Tensor
 
+import activations_ext._C as _C
+
 _CAPTURED: dict[str, Callable[..., Tensor]] = {
     **{name: f for name, f in vars(torch_functional).items() if callable(f)},
     "exp": torch.exp,
@@ -40,10 +42,10 @@ def gelu_tanh(input: Tensor) -> Tensor:
     return gelu(input, approximate="tanh")
 
 
-def serlu(input: Tensor) -> Tensor:
-    # Numbers and not constants, which TorchScript does not see.
+# Constants as defaults: TorchScript sees no others.
+def serlu(input: Tensor, alpha: float = _C.serlu_alpha, scale: float = _C.serlu_scale) -> Tensor:
     negative = input.clamp(max=0)  # e^x overflows on the other side, and its gradient with it
-    return 1.07862 * torch.where(input >= 0, input, 2.90427 * negative * torch.exp(negative))
+    return scale * torch.where(input >= 0, input, alpha * negative * torch.exp(negative))
 
 
 def squared_relu(input: Tensor) -> Tensor:

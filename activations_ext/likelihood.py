@@ -308,13 +308,18 @@ class MixtureOfGaussians(Likelihood):
 
 def scale_of(raw: Tensor, scale_by: str, floor: float) -> Tensor:
     """The standard deviations that ``gaussian_mixture_nll_loss`` makes of its argument 'scale'."""
-    if scale_by == "exp":
-        return F.exp(raw) + floor
+    result: Tensor = torch.ops.activations_ext.mixture_scale(raw, SCALES.index(scale_by), floor)
+    return result
+
+
+def raw_of(scale: Tensor, scale_by: str) -> Tensor:
+    """The inverse of ``scale_of`` without a floor; of scales below 1e-6 that of 1e-6."""
+    scale = scale.clamp_min(1e-6)
     if scale_by == "softplus":
-        return F.softplus(raw, threshold=40.0) + floor  # beyond it is raw to the last digit
-    if scale_by == "elu":  # elu(raw) + 1 would have lost its digits far on the left
-        return torch.where(raw > 0, raw + 1, F.exp(raw.clamp_max(0.0))) + floor
-    return raw + floor
+        return scale + torch.log(-torch.expm1(-scale))
+    if scale_by == "elu":
+        return torch.where(scale >= 1, scale - 1, scale.log())
+    return scale.log() if scale_by == "exp" else scale
 
 
 def _reduced(losses: Tensor, reduction: str) -> Tensor:

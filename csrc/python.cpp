@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "activations/serlu.h"
 #include "aten/replace.h"
 #include "autograd/formula.h"
 #include "autograd/node.h"
@@ -325,6 +326,8 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
                 const at::Tensor& target, int64_t scale_by, double floor) {
                return mixture_formula({logits, mean, scale, target, scale_by, floor});
              });
+  module.attr("serlu_alpha") = SERLU::kAlpha;
+  module.attr("serlu_scale") = SERLU::kLambda;
   // The names of the activations, in the order of the list.
   module.def("activations", [] {
     std::vector<std::string> names;

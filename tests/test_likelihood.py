@@ -10,12 +10,15 @@ import torch
 from torch import Tensor
 
 from activations_ext import nn
+from activations_ext.functional.mixtures import SCALES
 from activations_ext.likelihood import (
     Bernoulli,
     Categorical,
     Gaussian,
     Likelihood,
     MixtureOfGaussians,
+    raw_of,
+    scale_of,
 )
 
 FAMILIES: dict[str, Likelihood] = {
@@ -335,3 +338,35 @@ def test_other_errors() -> None:
             head.init_from_targets(wrong)
     with pytest.raises(ValueError, match="'target' to have finite numbers"):
         head.init_from_targets(torch.full((9, 2), torch.nan))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("scale_by", SCALES)
+def test_standard_deviations(scale_by: str, dtype: torch.dtype) -> None:
+    """As torch's functions compute them in float64, and back."""
+    formulas = {
+        "exp": torch.exp,
+        "softplus": lambda s: torch.logaddexp(s, torch.zeros_like(s)),
+        "elu": lambda s: torch.where(s > 0, s + 1, s.clamp_max(0.0).exp()),
+        "identity": lambda s: s,
+    }
+    raw = torch.linspace(-9, 9, 61, dtype=torch.float64).to(dtype)
+    if scale_by == "identity":
+        raw = raw.abs() + 0.5
+    raw.requires_grad_()
+    exact = raw.detach().double().requires_grad_()
+    ours, expected = scale_of(raw, scale_by, 0.25), formulas[scale_by](exact) + 0.25
+    torch.testing.assert_close(ours, expected.to(dtype))
+    ours.sum().backward()
+    expected.sum().backward()
+    torch.testing.assert_close(raw.grad, exact.grad.to(dtype))  # type: ignore[union-attr]
+    back = raw_of(scale_of(exact.detach(), scale_by, 0.0), scale_by)
+    torch.testing.assert_close(back, exact.detach())
+
+
+def test_standard_deviations_of_wrong_arguments() -> None:
+    scale = torch.ops.activations_ext.mixture_scale
+    with pytest.raises(ValueError, match=r"mixture_scale.*'scale_by' to be from 0 to 3, but got 4"):
+        scale(torch.zeros(2), 4, 0.0)
+    with pytest.raises(RuntimeError, match=r"mixture_scale.*'scale'"):
+        scale(torch.zeros(2, dtype=torch.int64), 0, 0.0)

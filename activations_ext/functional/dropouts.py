@@ -6,10 +6,11 @@ import math
 
 from torch import Tensor
 
+import activations_ext._C as _C
 from activations_ext import _torchs
 from activations_ext._call import call_operator, draw_seed, has_kernel, overridable
 
-SERLU_MINIMUM = -1.07862 * 2.90427 / math.e
+SERLU_MINIMUM: float = -_C.serlu_scale * _C.serlu_alpha / math.e
 """The least value of ``serlu``, −λα/e, to which ``shift_dropout`` drops its units."""
 
 

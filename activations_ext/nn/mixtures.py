@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Size, Tensor
 
-from activations_ext.likelihood import MixtureOfGaussians
+from activations_ext.likelihood import MixtureOfGaussians, raw_of
 
 
 class MixtureDensityHead(torch.nn.Module):
@@ -119,7 +119,7 @@ class MixtureDensityHead(torch.nn.Module):
         spread = torch.stack([part.std(0, correction=0) for part in parts])
         # A part of equal targets would make a component without width.
         least = 1e-2 * target.std(0, correction=0).clamp_min(1e-6)
-        raw = _raw_scale(torch.maximum(spread, least) - floor, self.likelihood.scale_by)
+        raw = raw_of(torch.maximum(spread, least) - floor, self.likelihood.scale_by)
         bias = torch.cat([share.log(), mean.flatten(), raw.flatten()])
         self.linear.bias.copy_(bias)
 
@@ -136,13 +136,3 @@ def _parts(target: Tensor, components: int, seed: int) -> Tensor:
     if len(labels.unique()) < components:  # fewer distinct targets than components
         return torch.arange(len(target)) * components // len(target)
     return labels
-
-
-def _raw_scale(scale: Tensor, scale_by: str) -> Tensor:
-    """The output of which ``scale_by`` makes ``scale``, or the least positive one."""
-    scale = scale.clamp_min(1e-6)
-    if scale_by == "softplus":
-        return scale + torch.log(-torch.expm1(-scale))
-    if scale_by == "elu":
-        return torch.where(scale >= 1, scale - 1, scale.log())
-    return scale.log()

@@ -16,6 +16,7 @@
 #include <ATen/ops/erfc.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/expm1.h>
+#include <ATen/ops/log.h>
 #include <ATen/ops/log1p.h>
 #include <ATen/ops/logical_and.h>
 #include <ATen/ops/logical_xor.h>
@@ -155,6 +156,7 @@ struct SymbolicNumber {
   }
 
   friend SymbolicNumber library_exp(const SymbolicNumber& x) { return at::exp(finite(x).tensor); }
+  friend SymbolicNumber library_log(const SymbolicNumber& x) { return at::log(x.tensor); }
   friend SymbolicNumber library_expm1(const SymbolicNumber& x) {
     return at::expm1(finite(x).tensor);
   }

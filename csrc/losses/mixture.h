@@ -25,14 +25,11 @@ constexpr ScaleLimits scale_limits(bool is_double) {
   return is_double ? ScaleLimits{0x1p-1022, 0x1p1023, -708.3964185322641, 709.0}
                    : ScaleLimits{0x1p-126, 0x1p127, -87.33654475055310, 88.0};
 }
-template <class T>
-constexpr ScaleLimits kScaleLimits = scale_limits(kIsDouble<T>);
-
 // f, and f' of the input and the result.
 struct ExpScale {
   template <class T>
-  static constexpr T value(T x) {
-    return exp(at_most(x, kScaleLimits<T>.log_largest));
+  static constexpr T value(T x, const ScaleLimits& limits) {
+    return exp(at_most(x, limits.log_largest));
   }
   template <class T>
   static constexpr T slope(T, T y) {
@@ -41,7 +38,7 @@ struct ExpScale {
 };
 struct SoftplusScale {
   template <class T>
-  static constexpr T value(T x) {
+  static constexpr T value(T x, const ScaleLimits&) {
     return log1p_exp(x);
   }
   template <class T>
@@ -52,7 +49,7 @@ struct SoftplusScale {
 // ELU + 1
 struct EluScale {
   template <class T>
-  static constexpr T value(T x) {
+  static constexpr T value(T x, const ScaleLimits&) {
     return where(x > T(0.0), x + T(1.0), exp(at_most(x, 0.0)));
   }
   template <class T>
@@ -62,7 +59,7 @@ struct EluScale {
 };
 struct IdentityScale {
   template <class T>
-  static constexpr T value(T x) {
+  static constexpr T value(T x, const ScaleLimits&) {
     return x;
   }
   template <class T>
@@ -70,6 +67,11 @@ struct IdentityScale {
     return T(1.0);
   }
 };
+
+template <class T>
+constexpr T limited(T sigma, const ScaleLimits& limits) {
+  return at_most(at_least(sigma, limits.least), limits.largest);
+}
 
 // run(f)
 template <class Run>
@@ -92,17 +94,17 @@ struct Deviation {
   T z, inverse, log_scale, log_slope;  // 1/σ, log σ, σ'/σ
 
   template <class F>
-  static constexpr Deviation of(F, T target, T mean, T scale, double floor) {
+  static constexpr Deviation of(F, T target, T mean, T scale, double floor,
+                                ScaleLimits limits = scale_limits(kIsDouble<T>)) {
     if constexpr (std::is_same_v<F, ExpScale>) {
       if (floor == 0) {  // the logarithm is there already, and no division is needed
-        const T log_sigma =
-            at_most(at_least(scale, kScaleLimits<T>.log_least), kScaleLimits<T>.log_largest);
+        const T log_sigma = at_most(at_least(scale, limits.log_least), limits.log_largest);
         const T inverse = exp(-log_sigma);
         return {(target - mean) * inverse, inverse, log_sigma, T(1.0)};
       }
     }
-    const T y = F::value(scale);
-    const T sigma = at_most(at_least(y + T(floor), kScaleLimits<T>.least), kScaleLimits<T>.largest);
+    const T y = F::value(scale, limits);
+    const T sigma = limited(y + T(floor), limits);
     const T inverse = T(1.0) / sigma;
     return {(target - mean) * inverse, inverse, log(sigma), F::slope(scale, y) * inverse};
   }

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/OpMathType.h>
 
+#include "../autograd/symbolic.h"
 #include "../losses/mixture.h"
 
 namespace activations_ext {
@@ -10,34 +11,23 @@ namespace {
 
 using at::Tensor;
 
+ScaleLimits limits_of(const Tensor& tensor) {
+  return scale_limits(tensor.scalar_type() == at::kDouble);
+}
+
 struct Formula {
-  Tensor logits, z, sigma, log_slope, joint;
+  Tensor logits, joint;
+  Deviation<Symbolic> deviation;
 
   explicit Formula(const MixtureArguments& of) {
     const auto dtype = at::toOpMathType(of.mean.scalar_type());
     logits = of.logits.to(dtype);
-    const ScaleLimits limits = scale_limits(dtype == at::kDouble);
-    const Tensor s = of.scale.to(dtype);
-    Tensor value = s, slope = at::ones_like(s);
-    switch (ScaleBy(of.scale_by)) {
-      case ScaleBy::kExp:
-        value = slope = s.clamp_max(limits.log_largest).exp();
-        break;
-      case ScaleBy::kSoftplus:
-        value = at::softplus(s, /*beta=*/1, /*threshold=*/40);  // beyond it is s to the last digit
-        slope = at::sigmoid(s);
-        break;
-      case ScaleBy::kElu:
-        value = at::where(s > 0, s + 1, s.clamp_max(0).exp());  // elu(s) + 1 has lost its digits
-        slope = at::where(s > 0, slope, value);
-        break;
-      case ScaleBy::kIdentity:
-        break;
-    }
-    sigma = (value + of.floor).clamp(limits.least, limits.largest);
-    log_slope = slope / sigma;
-    z = (of.target.to(dtype).unsqueeze(-2) - of.mean.to(dtype)) / sigma;
-    joint = logits + (-0.5 * z * z - sigma.log()).sum(-1);
+    const Symbolic target = of.target.to(dtype).unsqueeze(-2), mean = of.mean.to(dtype),
+                   scale = of.scale.to(dtype);
+    with_scale(ScaleBy(of.scale_by), [&](auto f) {
+      deviation = deviation.of(f, target, mean, scale, of.floor, limits_of(scale.tensor));
+    });
+    joint = logits + deviation.log_density().tensor.sum(-1);
   }
 };
 
@@ -56,12 +46,20 @@ MixtureGradients mixture_backward_formula(const Tensor& grad_nll,
   const Tensor grad = grad_nll.unsqueeze(-1);
   const Tensor part = grad * of.joint.softmax(-1);
   const Tensor grad_logits = grad * of.logits.softmax(-1) - part;
-  const Tensor each = part.unsqueeze(-1);
-  const Tensor none = at::zeros({}, each.options());
-  return {
-      grad_logits.to(logits.scalar_type()),
-      at::where(each == 0, none, -each * of.z / of.sigma).to(mean.scalar_type()),
-      at::where(each == 0, none, each * (1 - of.z * of.z) * of.log_slope).to(scale.scalar_type())};
+  const Symbolic each = part.unsqueeze(-1);
+  return {grad_logits.to(logits.scalar_type()),
+          shared(each, of.deviation.mean_slope()).tensor.to(mean.scalar_type()),
+          shared(each, of.deviation.scale_slope()).tensor.to(scale.scalar_type())};
+}
+
+Tensor mixture_scale(const Tensor& scale, int64_t scale_by, double floor) {
+  const Symbolic number = scale.to(at::toOpMathType(scale.scalar_type()));
+  Tensor result;
+  with_scale(ScaleBy(scale_by), [&](auto f) {
+    const ScaleLimits limits = limits_of(number.tensor);
+    result = limited(f.value(number, limits) + Symbolic(floor), limits).tensor;
+  });
+  return result.to(scale.scalar_type());
 }
 
 }  // namespace activations_ext

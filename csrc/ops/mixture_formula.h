@@ -19,5 +19,7 @@ using MixtureGradients = std::tuple<at::Tensor, at::Tensor, at::Tensor>;  // log
 
 at::Tensor mixture_formula(const MixtureArguments& of);
 MixtureGradients mixture_backward_formula(const at::Tensor& grad_nll, const MixtureArguments& of);
+// The standard deviations of raw scales, which Python's likelihoods ask for.
+at::Tensor mixture_scale(const at::Tensor& scale, int64_t scale_by, double floor);
 
 }  // namespace activations_ext

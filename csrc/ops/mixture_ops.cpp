@@ -19,6 +19,12 @@ at::ScalarType compute_dtype(const MixtureArguments& of) {
   return at::toOpMathType(of.mean.scalar_type());
 }
 
+void check_scale_by(const char* name, int64_t scale_by) {
+  TORCH_CHECK_VALUE(0 <= scale_by && scale_by < kScales, name,
+                    "(): expected argument 'scale_by' to be from 0 to ", kScales - 1, ", but got ",
+                    scale_by);
+}
+
 void check(const MixtureArguments& of) {
   const auto& [logits, mean, scale, target, scale_by, floor] = of;
   check_floating_point("mixture_nll", "mean", mean);
@@ -26,9 +32,7 @@ void check(const MixtureArguments& of) {
               "mixture_nll(): expected argument 'mean' to have the shape (N, components, "
               "dimensions), the last two not 0, but got ",
               mean.sym_sizes());
-  TORCH_CHECK_VALUE(0 <= scale_by && scale_by < kScales,
-                    "mixture_nll(): expected argument 'scale_by' to be from 0 to ", kScales - 1,
-                    ", but got ", scale_by);
+  check_scale_by("mixture_nll", scale_by);
   const Tensor& model = of.mean;
   const auto has = [&](const char* name, const Tensor& tensor, c10::SymIntArrayRef shape) {
     TORCH_CHECK(tensor.scalar_type() == model.scalar_type() && tensor.sym_sizes() == shape,
@@ -118,6 +122,15 @@ struct MixtureNLL {
 };
 
 const Operators<MixtureNLL, MixtureNLLBackward> registered;
+
+TORCH_LIBRARY_FRAGMENT(activations_ext, library) {
+  library.def("mixture_scale(Tensor scale, int scale_by, float floor) -> Tensor",
+              [](const Tensor& scale, int64_t scale_by, double floor) {
+                check_floating_point("mixture_scale", "scale", scale);
+                check_scale_by("mixture_scale", scale_by);
+                return mixture_scale(scale, scale_by, floor);
+              });
+}
 
 }  // namespace
 }  // namespace activations_ext
