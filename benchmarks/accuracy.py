@@ -29,12 +29,12 @@ from benchmarks.report import machine, machine_line, markdown_table
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT, ROUNDED_ONCE = 2.0, 0.51
-"""What is asked in float32 unless torch is worse, and in 16 bits: half an ULP, and what the float32
-in between may be off."""
+"""The limits in float32, unless torch is worse, and in 16 bits: half an ULP plus the error of the
+float32 in between."""
 
 
 def ordinary(count: int = 2**20) -> Tensor:
-    """Normal numbers three times as wide as the standard, and all from −20 to 20 alike."""
+    """Normal numbers with a standard deviation of 3, and uniform ones from −20 to 20."""
     random = torch.Generator().manual_seed(0)
     normal = 3 * torch.randn(count, generator=random)
     return torch.cat([normal, 40 * torch.rand(count, generator=random) - 20])

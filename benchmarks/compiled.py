@@ -62,7 +62,7 @@ def times(function: Function, x: Tensor, seconds: float) -> dict[Choice, float]:
 
 
 def faster(measured: list[dict[Choice, float]]) -> bool:
-    """Ours is no slower than torch's, but for 2 % of noise."""
+    """Ours is no slower than torch's, allowing 2 % for noise."""
     return all(one["ours"] <= 1.02 * one["torchs"] for one in measured)
 
 

@@ -42,14 +42,14 @@ class Setup:
     device: str
     rounds: int
     scale: int
-    """By which shapes are divided, to try the program on a CPU."""
+    """Divides the shapes, to try the program on a CPU."""
 
     def size(self, count: int) -> int:
         return max(count // self.scale, 4)
 
 
 def seconds_of(contenders: Mapping[str, Contender], setup: Setup) -> dict[str, float]:
-    """The median time of one run, on the device, all in turn. One that fails has none."""
+    """The median time of one run on the device, interleaved. A contender that fails has none."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
     failed: set[str] = set()
     for turn in range(setup.rounds + 2):
@@ -79,7 +79,7 @@ def _on_gpu(contender: Contender) -> float:
 
 
 def calls_a_second(contenders: Mapping[str, Contender], setup: Setup) -> dict[str, float]:
-    """Of Python's, the GPU's end awaited only once."""
+    """Python's time; the GPU is synchronised only once."""
     count = 300 if setup.device == "cuda" else 20
     wait = torch.cuda.synchronize if setup.device == "cuda" else lambda: None
     rates: dict[str, list[float]] = {name: [] for name in contenders}
@@ -281,7 +281,7 @@ TARGETS: dict[str, dict[str, float]] = {
     "small calls": {"torch": 1.0},
     "activations": {"copy": 0.92},
 }
-"""How many times as fast as these ours is to be."""
+"""The speedup over each that ours has to reach."""
 
 
 def verdicts(one: Row) -> dict[str, bool]:

@@ -1,4 +1,4 @@
-"""All that a GPU can say about the package, in three commands of at most eight minutes each.
+"""Everything to be learned from a GPU, in three commands of at most eight minutes each.
 
     make cuda-check-build     compiles for the card that is there; what it makes stays
     make cuda-check-test      the suite on the GPU, and compute-sanitizer's tools
@@ -57,14 +57,14 @@ class Outcome(NamedTuple):
 
 
 def suite() -> Step:
-    """By half of the processors: each process has memory of the GPU's for itself."""
+    """On half of the processors: each process takes GPU memory of its own."""
     processes = max(1, (os.cpu_count() or 1) // 2)
     shared = ["-n", str(processes)] if importlib.util.find_spec("xdist") else []
     return Step("suite", [*PYTEST, "--device", "cuda", *shared, *SUITE], SUITE_SECONDS)
 
 
 def sanitizers() -> list[Step]:
-    """Each kind of kernel once, on small tensors: the tools slow them down a hundredfold."""
+    """Each kind of kernel once, on small tensors: the tools are a hundred times slower."""
     program = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
     look = [program, "--error-exitcode", "9", "--launch-timeout", "0", "--tool"]
     small = [*PYTEST, "tests/test_cuda.py", "-k", "every_kind_of_kernel"]
@@ -97,7 +97,7 @@ def run(step: Step) -> Outcome:
 
 
 def record(log: str, outcomes: dict[str, Outcome]) -> None:
-    """At once: the session may end before the next."""
+    """Written at once: the session may end before the next."""
     OUT.mkdir(parents=True, exist_ok=True)
     (OUT / f"{log}.log").write_text(
         "\n".join(f"== {name}\n{outcome.log}" for name, outcome in outcomes.items())

@@ -23,7 +23,8 @@ from benchmarks.timing import TURN_SECONDS, Contender, interleaved
 SIZES = {"16": 16, "4K": 4096, "1M": 2**20, "32M": 2**25}
 DTYPES = (torch.float32, torch.bfloat16)
 KEEPS_PAGES = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**33)}
-"""Of malloc: page faults of fresh results are not a kernel's own, and hit whichever runs first."""
+"""Settings of malloc: page faults of fresh results are not the kernel's, and hit whichever runs
+first."""
 CLASSES = {"16": 16, "4K": 64, "1M": 1024, "32M": 32_768}
 """Of a row, for what works on rows."""
 

@@ -1,4 +1,4 @@
-"""What a GPU would execute for each element, and how much it has in flight: from the machine code.
+"""Instructions per element and bytes in flight on a GPU, counted in the machine code.
 
     python -m benchmarks.instructions [--card sm_90]
 

@@ -1,4 +1,4 @@
-"""How much memory something takes, on Linux."""
+"""The peak memory of a function, on Linux."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _kilobytes(what: str) -> int:
 
 
 def peak_of(run: Callable[[], object]) -> int:
-    """Bytes of memory that the process has at the worst moment of ``run``, more than before."""
+    """The peak of the process' memory during ``run``, in bytes above what it had before."""
     empty_cache()
     ctypes.CDLL(None).malloc_trim(0)  # what earlier runs left would hide what this one takes
     (_PROCESS / "clear_refs").write_text("5")  # the largest size begins anew

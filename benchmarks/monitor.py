@@ -47,7 +47,7 @@ NETWORKS = {
 def training(
     make: Callable[[], tuple[torch.nn.Module, Tensor]], compiled: bool, every: int | None
 ) -> Callable[[], None]:
-    """``STEPS`` steps with a monitor that looks at one step in ``every``, or with none."""
+    """``STEPS`` steps with a monitor that samples one step in ``every``, or with none."""
     network, x = make()
     target = torch.randint(10, x.shape[:1])
     monitor = None if every is None else ActivationMonitor(network, every=every)

@@ -174,7 +174,7 @@ def runs(program: Program, step: bool, compiled: bool) -> Callable[[], None]:
 
 
 def share(run: Callable[[], None]) -> float:
-    """Of the time on the CPU, what torch's activations and losses take: what can be gained."""
+    """The share of CPU time in torch's activations and losses: an upper bound of the gain."""
     run()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         run()

@@ -1,4 +1,4 @@
-"""Values and slopes in float64, by formulas that lose no digits there."""
+"""Values and slopes in float64, by formulas that lose no digits."""
 
 from __future__ import annotations
 

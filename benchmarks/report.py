@@ -127,7 +127,7 @@ class Row:
         return replace(self, ours_huge_pages=other.ours, torch_huge_pages=other.torch)
 
     def as_json(self) -> dict[str, Any]:
-        """The measured numbers and what follows from them."""
+        """The measured numbers and those derived from them."""
         return {**asdict(self), **{name: getattr(self, name) for name in DERIVED}}
 
     @classmethod
@@ -186,7 +186,7 @@ def _number(value: float) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """Where and with what the numbers were taken."""
+    """The machine and the versions that the numbers come from."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {
         "cpu": _cpu_model(),

@@ -1,4 +1,4 @@
-"""CUDA kernels as machine code: what a card would execute, without one.
+"""The machine code of CUDA kernels, read without a card.
 
 Needs CUDA's nvcc and nvdisasm (on the PATH, under /usr/local, or PyPI's nvidia-cuda-nvdisasm).
 """

@@ -59,7 +59,7 @@ class Subject:
 
 
 def _subject(activation: Activation) -> Subject:
-    """Called with defaults left out, as most people do, where the function has them."""
+    """Called without the arguments that have defaults, as most people do."""
     ours, torchs = activation.function, activation.reference
     parameters = inspect.signature(ours).parameters
     required = {
@@ -175,7 +175,7 @@ def measure(
     if compile:
         functions["compiled"] = compiled(subject.torchs)
     samples: dict[str, list[float]] = {}
-    # In both orders: the first to allocate gets other memory, which has cost a sixth.
+    # In both orders: the first to allocate gets different memory, which can cost a sixth.
     for order in (list, reversed):
         contenders = {"copy": copy_contender(moved)}
         for name in [*order(functions)]:
@@ -252,7 +252,7 @@ def measure_all(options: argparse.Namespace, console: Console) -> list[Row]:
 
 
 def measure_with_huge_pages(options: argparse.Namespace) -> list[Row]:
-    """The large rows once more, in a process in which torch's allocator asks for huge pages."""
+    """The large rows again, in a process in which torch's allocator asks for huge pages."""
     large = [size for size in options.sizes if size >= LARGE]
     if not large:
         return []

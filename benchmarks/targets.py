@@ -1,4 +1,4 @@
-"""What the benchmark is held to: the least ratio of torch's time to ours, as a table."""
+"""The benchmark's targets: a table of the least speedup over torch."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ FORWARD, BACKWARD, BOTH, INPLACE = "forward", "backward", "forward+backward", "i
 
 @dataclass(frozen=True)
 class Target:
-    """``ratio`` is to be reached wherever all that is given agrees; None agrees with anything."""
+    """Asks for ``ratio`` in rows that agree in every field; None agrees with anything."""
 
     ratio: float
     size: int
@@ -69,7 +69,7 @@ class Target:
         )
 
 
-# The first that covers a row counts: exceptions stand before the rule.
+# The first that matches a row counts, so exceptions stand before the rule.
 TARGETS: tuple[Target, ...] = (
     # Small tensors: the call itself.
     Target(1.0, 4 * KI, modes=(FORWARD, BOTH)),

@@ -1,4 +1,4 @@
-"""Times of several ways to do one thing, taken in turn so that they share the machine's moods."""
+"""Interleaved timing of several ways to do one thing, so that all see the same noise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from time import perf_counter
 import torch
 
 TURN_SECONDS = 200e-6
-"""What is timed at once lasts this long at least; the clock itself takes some 50 ns."""
+"""One measurement lasts at least this long; the clock itself takes some 50 ns."""
 ROUNDS = range(5, 301)
 
 
@@ -22,7 +22,7 @@ class Contender:
 
     run: Callable[[], object]
     prepare: Callable[[], object] | None = None
-    """Done before each run, untimed: in-place work needs its input back."""
+    """Runs before each run, untimed: an in-place function needs its input restored."""
 
     def turn(self, count: int) -> float:
         """The time of one of ``count`` runs, after one that is not timed."""
@@ -70,7 +70,7 @@ def _repeats(contender: Contender) -> int:
         seconds = contender.turn(count) * count
         if seconds >= TURN_SECONDS:
             return count
-        # No more than ten times at once: the first runs are slower than those to come.
+        # At most ten times as many: the first runs are slower than later ones.
         wanted = count * TURN_SECONDS / max(seconds, 1e-9) * 1.2
         count = max(count + 1, min(10 * count, int(wanted)))
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class DataError(Exception):
-    """The data cannot be used, and the text says why."""
+    """The data cannot be used; the message says why."""
 
 
 @contextmanager
@@ -70,7 +70,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def save_numbers(numbers: dict[str, Any], path: Path) -> None:
-    """As JSON, with what they depend on beside the seeds."""
+    """As JSON, with the versions and machine that they depend on."""
     machine = {
         "torch": torch.__version__,
         "capability": cpu_capability(),

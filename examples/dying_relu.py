@@ -1,4 +1,4 @@
-"""How many units die at which learning rate, by activation, as the monitor sees it.
+"""The share of units that die at each learning rate, by activation, as the monitor sees it.
 
 A unit is dead where its slope is 0 for every example of several batches: nothing that comes in
 reaches its weights any more. ReLU's units die of steps that are too large; LeakyReLU's and PReLU's

@@ -101,7 +101,7 @@ def read_idx(path: Path, dimensions: int) -> Bytes:
 
 
 class PickledArray:
-    """What stands for an array while a pickle is read: it has a shape and bytes, and nothing else.
+    """A stand-in for an array while a pickle is read: a shape and bytes, nothing else.
 
     numpy would believe whatever the file says about the type of the elements.
     """
@@ -124,7 +124,7 @@ class PickledArray:
 
 
 class PickledType:
-    """What stands for a numpy.dtype: its name."""
+    """A stand-in for a numpy.dtype: its name."""
 
     def __init__(self, name: object = None, *_: object) -> None:
         self.name = name
@@ -141,7 +141,8 @@ def encoded(text: str, encoding: str) -> bytes:
 
 
 class ImageUnpickler(pickle.Unpickler):
-    """A pickle may call anything; what CIFAR-10's call is replaced by something harmless."""
+    """A pickle may call anything; the functions that CIFAR-10's call are replaced by harmless
+    ones."""
 
     ALLOWED: ClassVar[dict[tuple[str, str], Any]] = {
         ("numpy.core.multiarray", "_reconstruct"): PickledArray,
@@ -158,7 +159,7 @@ class ImageUnpickler(pickle.Unpickler):
 
 
 def unpickled(content: bytes) -> Any:
-    """What the pickle holds. Raises whatever unpickling raises."""
+    """The unpickled object. Raises whatever unpickling raises."""
     # The memo is as long as the largest place in it, whatever else there is in the file.
     for _, argument, _ in pickletools.genops(content):
         if isinstance(argument, int) and argument > max(len(content), 2**16):

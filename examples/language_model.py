@@ -126,7 +126,7 @@ def learn(name: str, options: argparse.Namespace, tokens: Tensor, link: Connecti
 
 @dataclass
 class Run:
-    """What is known here of one of the two processes."""
+    """The parent's view of one of the two processes."""
 
     name: str
     link: Connection

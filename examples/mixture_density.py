@@ -33,7 +33,7 @@ NOISE = 0.05
 
 
 class Network(nn.Module):
-    """A layer of hidden units, and outputs that ``likelihood`` knows the meaning of."""
+    """A layer of hidden units, and outputs that ``likelihood`` interprets."""
 
     def __init__(
         self, inputs: int, hidden: int, targets: int, likelihood: Likelihood | int
@@ -63,8 +63,9 @@ Data = tuple[Tensor, Tensor]
 def fit(
     network: Network, data: Data, steps: int, bar: tqdm[Any], watched: Data | None = None
 ) -> None:
-    """Adam on all the data at once, at a rate that goes down to 0. With ``watched``, data that are
-    not learned from, the network ends as it was when it knew those best."""
+    """Adam on all the data at once, with a learning rate that decays to 0. With ``watched``, held-
+    out
+    data, the network ends with the weights of its lowest loss on those."""
     if isinstance(network.head, MixtureDensityHead):
         network.head.init_from_targets(data[1])
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)

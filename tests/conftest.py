@@ -1,6 +1,6 @@
 """Fixtures of every test: one seed, and the number of threads put back. The device of the tests.
 
-`pytest --device cuda` has the same tests make their tensors on a GPU.
+With `pytest --device cuda` the same tests create their tensors on a GPU.
 """
 
 from __future__ import annotations

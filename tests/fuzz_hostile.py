@@ -1,4 +1,5 @@
-"""Hostile calls of every operator, and hooks of saved tensors that lie, for fuzz.py."""
+"""Hostile calls of every operator, and saved-tensor hooks that return wrong tensors, for
+fuzz.py."""
 
 from __future__ import annotations
 
@@ -103,7 +104,7 @@ def check_hostile(name: str, r: Random) -> None:
             result.detach().double() if not result.is_complex() else None
 
 
-# --- hooks that lie -------------------------------------------------------------------------------
+# --- hooks that return wrong tensors --------------------------------------------------------------
 
 SAVING: dict[str, Callable[[Tensor], Tensor]] = {
     **{str(case): case for case in CASES},

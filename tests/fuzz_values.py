@@ -51,7 +51,7 @@ def check_activation(case: Case, r: Random) -> None:
     exact = held.differentiable_reference(wide)
     (slope,) = torch.autograd.grad(exact.sum(), wide)
     exact, magnified = exact.detach(), 1 + x.double().abs()
-    # How exact they are is for test_values.py; here a wrong element would be far off.
+    # test_values.py tests the accuracy; here a wrong element would be far off.
     unit = rounding_unit(exact, dtype)
     assert_near("value", y.detach(), exact, (32 * unit + 1e-15) * magnified)
     ordinary = (x.double().abs() < 1e3) & y.detach().isfinite()  # a result may be what is saved
@@ -200,7 +200,7 @@ def rows_of(r: Random, dtype: torch.dtype, inner: bool) -> Rows:
 
 
 def loss_by_formula(logits: Tensor, rows: Rows) -> Tensor:
-    """Written down once more, as plainly as can be."""
+    """Written a second time, as plainly as possible."""
     capped = rows.softcap * torch.tanh(logits / rows.softcap) if rows.softcap else logits
     options = {k: v for k, v in rows.options.items() if k != "reduction"}
     if "weight" in options:

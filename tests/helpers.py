@@ -249,13 +249,13 @@ def in_place_gradient(case: Case, input: Tensor, grad_output: Tensor) -> Tensor:
 
 
 def opcheck(operator: Any, arguments: tuple[Any, ...], **options: Any) -> None:
-    """torch.library's, which imports a package that torch does not bring."""
+    """torch.library's, which imports a package that torch does not depend on."""
     pytest.importorskip("expecttest")
     torch.library.opcheck(operator, arguments, **options)
 
 
 def run_python(code: str, *arguments: str, **environment: str) -> str:
-    """What a fresh interpreter prints that runs ``code`` with the tests' modules at hand."""
+    """The output of a fresh interpreter that runs ``code`` and can import the tests' modules."""
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
     process = subprocess.run(
         [sys.executable, "-c", code, *arguments],

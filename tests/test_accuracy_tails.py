@@ -1,4 +1,5 @@
-"""Where torch loses every digit: small inputs of elu and its kin, gelu's tail, tanhshrink at 0."""
+"""Where torch loses every digit: small inputs of elu and its relatives, gelu's tail, tanhshrink at
+0."""
 
 from __future__ import annotations
 

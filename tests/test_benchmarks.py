@@ -1,4 +1,5 @@
-"""The benchmarks run and say what was measured. Nothing here depends on how long anything takes."""
+"""The benchmarks run and report what was measured. Nothing here depends on how long anything
+takes."""
 
 from __future__ import annotations
 

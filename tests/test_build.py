@@ -1,4 +1,4 @@
-"""What the import says where the compiled half is missing, or was built for another torch."""
+"""The import error where the compiled half is missing, or was built for another torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract of an activation (csrc/activation.h), as somebody who writes one meets it."""
+"""The contract of an activation (csrc/activation.h), as the author of one meets it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ static_assert(activations_ext::Activation<activations_ext::Inheritor>);
 
 
 def errors(source: str) -> str:
-    """What the compiler says of it."""
+    """The compiler's messages."""
     compiler = (sysconfig.get_config_var("CXX") or "c++").split()[0]
     command = [compiler, "-std=c++20", "-fsyntax-only", f"-I{CSRC}", "-x", "c++", "-"]
     return subprocess.run(command, input=source, text=True, capture_output=True).stderr

@@ -1,4 +1,5 @@
-"""The monitor counts what is so, and shows it. Models of all kinds: test_monitor_models.py."""
+"""The monitor counts correctly and shows what it counted. Models of all kinds:
+test_monitor_models.py."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """The operators that are declared by csrc/ops/operator.h, differentiated in every way: their
-kernels have to give what torch's functions, or the formula, give."""
+kernels must agree with torch's functions, or with the formula."""
 
 from __future__ import annotations
 

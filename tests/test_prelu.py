@@ -85,7 +85,7 @@ def test_values_equal_torchs(name: str, dtype: torch.dtype) -> None:
 @every_input
 @every_dtype
 def test_gradients_equal_torchs(name: str, dtype: torch.dtype) -> None:
-    """The input's to the bit; the weight's as near to float64's as a single rounding comes."""
+    """The input's bit for bit; the weight's within one rounding of float64's."""
     input, weight, grad_output = operands(name, dtype)
     grads = torch.autograd.grad(F.prelu(input, weight), (input, weight), grad_output)
     torchs = torch.autograd.grad(
@@ -217,7 +217,7 @@ def test_backward_leaves_shared_gradients_alone() -> None:
     ],
 )
 def test_the_same_on_any_number_of_threads(name: str) -> None:
-    """To the bit, and again when repeated: the sums' order hangs on the shape alone."""
+    """Bit for bit, also when repeated: the order of summation depends on the shape alone."""
     input, weight, grad_output = operands(name, torch.float32)
     results = []
     for threads in (1, 2, 3, 2):
@@ -289,7 +289,7 @@ def values_and_gradients() -> Iterator[Tensor]:
 
 
 def test_instruction_sets_agree() -> None:
-    """The values to the bit, the weight's sums to five digits."""
+    """The values bit for bit, the weight's sums to five digits."""
     results = results_by_capability(values_and_gradients)
     for other in results[1:]:
         for ours, theirs in zip(results[0], other, strict=True):

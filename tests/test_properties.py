@@ -55,7 +55,7 @@ def test_values_and_strides(case: Case, input: Tensor) -> None:
     if case.name not in TORCHS_OWN_WAY:
         assert effective_strides(result) == effective_strides(torchs)
     exact = case.reference(input.double())
-    # The accuracy itself is test_values.py's matter: here a wrong element would be far off.
+    # test_values.py tests the accuracy; here a wrong element would be far off.
     magnified = 1 + input.double().abs()
     allowed = 32 * rounding_unit(exact, input.dtype) * magnified + 1e-15 * magnified
     finite = exact.to(input.dtype).isfinite()

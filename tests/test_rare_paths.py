@@ -1,4 +1,4 @@
-"""Programs that work with torch's functions, on the paths that are seldom taken."""
+"""Programs that work with torch's functions, on rarely taken paths."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ def test_one_graph_for_all_lengths_of_linear_cross_entropy(
 
 
 def test_a_choice_is_one_threads() -> None:
-    """Two threads that overlapped left it set for good."""
+    """Two overlapping threads left it set permanently."""
     inside, leave = threading.Barrier(2), threading.Event()
     seen: list[tuple[bool, str]] = []
 

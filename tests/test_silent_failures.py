@@ -1,4 +1,4 @@
-"""What other implementations got wrong without a word, by the number of the report.
+"""What other implementations got wrong silently, by the number of the report.
 
 The numbers are those of the PyTorch tracker unless another project is named."""
 

@@ -196,7 +196,7 @@ def test_gradients_at_special_values_are_those_of_torch(case: Case, dtype: torch
 
 def assert_special(result: Tensor, torchs: Tensor, input: Tensor, truth: Tensor) -> None:
     """NaN and ±∞ where torch has them (or, where its dtypes disagree, where float64 has them), and
-    numbers near either. How near is the matter of other tests."""
+    numbers near either. Other tests check how near."""
     same = torch.zeros_like(result, dtype=torch.bool)
     eps = torch.finfo(result.dtype).eps
     for exact in (torchs.double(), truth.to(result.dtype).double()):

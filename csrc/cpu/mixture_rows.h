@@ -109,8 +109,8 @@ struct SomeMixtures {
 
   SomeStarts<const S*> starts(Strided<const void*> of) const { return {of, first_row, rows}; }
 
-  // joint[c] = logits[c] + the log-density of component c; keep(i, deviation) is shown each
-  // deviation of component and dimension i.
+  // joint[c] = logits[c] + the log-density of component c; calls keep(i, deviation) for the
+  // deviation of each component and dimension, i being its index.
   template <class F, class Keep>
   void fill(F f, Keep keep) const {
     starts(job.logits).load_all(job.components, buffers.logits.data());

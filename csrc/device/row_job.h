@@ -36,7 +36,7 @@ struct StatisticsRows {
 struct StatisticsResults {
   void *maximum, *log_sum, *target_logit, *weighted_sum, *expected_logit;
 };
-// Gradients that are nullptr are 0. `out` may be the logits. On CUDA the gradient may be a loss'
+// A gradient that is nullptr is 0. `out` may be the logits. On CUDA the gradient may be a loss'
 // instead: of_loss · share for a row with a target, the number of row r being of_loss[r · step].
 struct StatisticsGradient {
   const void *maximum, *log_sum, *expected_logit;

@@ -1,6 +1,6 @@
 // The loss of one logit x whose class is 1 with probability t: −w·(p·t·log σ(x) + (1−t)·log σ(−x)),
-// p the weight of the positive class. Both logarithms are sums of what is not negative, so that
-// neither of them loses its digits, where (1−t)·x + … does at confident logits.
+// p the weight of the positive class. Both logarithms are sums of non-negative terms, so neither
+// loses digits; the usual (1−t)·x + … does at confident logits.
 #pragma once
 
 #include "../math/math.h"

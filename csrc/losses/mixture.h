@@ -16,8 +16,8 @@ namespace activations_ext {
 template <class T>
 constexpr bool kIsDouble = std::is_same_v<typename NumberOf<T>::type, double>;
 
-// What a standard deviation may be: from the smallest normal number to one that is not infinite, so
-// that nothing is 0·∞, and an exponential that does not overflow.
+// The range of standard deviations: from the smallest normal number to a finite one, so that no
+// product is 0·∞ and no exponential overflows.
 struct ScaleLimits {
   double least, largest, log_least, log_largest;
 };
@@ -25,7 +25,7 @@ constexpr ScaleLimits scale_limits(bool is_double) {
   return is_double ? ScaleLimits{0x1p-1022, 0x1p1023, -708.3964185322641, 709.0}
                    : ScaleLimits{0x1p-126, 0x1p127, -87.33654475055310, 88.0};
 }
-// f, and f' of the input and the result.
+// f(x), and f'(x) from x and y = f(x).
 struct ExpScale {
   template <class T>
   static constexpr T value(T x, const ScaleLimits& limits) {
@@ -117,7 +117,7 @@ struct Deviation {
 // D/2·log 2π
 constexpr double normalizer(int64_t dimensions) { return 0.918938533204672742 * dimensions; }
 
-// share·slope, where a component without a share has no part even at infinite slopes.
+// share·slope, and 0 for a share of 0 even where the slope is infinite.
 template <class T>
 constexpr T shared(T share, T slope) {
   return where(share == T(0.0), T(0.0), share * slope);

@@ -1,4 +1,4 @@
-// What classification losses are made of: statistics of a row of logits x, from one pass.
+// The statistics of a row of logits x that classification losses need, from one pass.
 //
 //   f = softcap·tanh(x/softcap), or x          m = max f, taken as a constant
 //   log_sum = log Σ e^(f−m)                    so that lse = m + log_sum
@@ -6,8 +6,8 @@
 //   weighted_sum = Σ w_c·(f_c − m)
 //   expected_logit = Σ p_c·(f_c − m)           p = e^(f−lse)
 //
-// Relative to m they keep their digits however large the logits are: −log p_t is log_sum −
-// target_logit, where lse − f_t of logits about 10⁴ would be wrong in the third place.
+// Relative to m they keep their digits however large the logits are. −log p_t is log_sum −
+// target_logit; lse − f_t would have three correct digits at logits around 10⁴.
 #pragma once
 
 #include "../activations/tanh.h"
@@ -28,7 +28,7 @@ struct RowStatistics {
 };
 
 // The gradient of f_c: p·(g_log_sum + g_expected·(1 + d − expected)) + g_weighted·w_c, d = f_c − m.
-// That of f_t is g_target more.
+// The target class t gets g_target on top.
 template <class T>
 struct RowStatisticsGradient {
   T log_sum, expected_logit;

@@ -1,5 +1,5 @@
-// What one pass over a row of logits f₀, f₁, … gathers, in one part after another: sums relative to
-// the largest logit so far (Milakov and Gimelshein, arXiv:1805.02867).
+// What one pass over a row of logits f₀, f₁, … accumulates, part by part: sums relative to the
+// largest logit so far (Milakov and Gimelshein, arXiv:1805.02867).
 #pragma once
 
 #include "../math/math.h"
@@ -33,7 +33,7 @@ struct RowSums {
   }
 };
 
-// e^d for d = f − m, and d itself cut off where the exponential has reached 0: −∞·0 would be NaN.
+// e^d for d = f − m, and d clamped to where the exponential reaches 0: −∞·0 would be NaN.
 template <class T>
 struct Shifted {
   T d, e;

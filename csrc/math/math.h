@@ -126,7 +126,7 @@ struct Stretched {
   Reduced<T> reduced;
   T remainder;
 
-  // For x up to bound·|width| in size; what is beyond counts as if it were there.
+  // x is clamped to ±bound·|width|.
   constexpr Stretched(T x, double width, double bound) {
     const double end = bound * std::fabs(width);
     // Narrower than any normal number it would have an infinite inverse.
@@ -158,7 +158,7 @@ template <class T>
 constexpr T grown(T factor, T r) {
   return madd(factor, growth(r), factor);
 }
-// The same for a factor of twice the precision: little more than the last rounding is left.
+// The same for a factor of twice the precision: little more than the final rounding error is left.
 template <class T>
 constexpr T grown(Pair<T> factor, T r) {
   // factor.low·growth is left out: a fifth of an ULP at most.
@@ -172,8 +172,8 @@ constexpr T scaled_within(T x, Reduced<T> by) {
   return x * power_of_two(by.shifted);
 }
 
-// The exponents beyond are cut off: 89, where float has reached infinity, and −160, where it has
-// reached 0 even times a factor of 10²⁴. Pairs have to be within.
+// Exponents are clamped to [−160, 89]: at 89 float has reached infinity, and at −160 it has reached
+// 0 even times a factor of 10²⁴. Pairs must lie within.
 template <class T>
 constexpr T cut_off(T x) {
   return at_most(at_least(x, -160.0), 89.0);
@@ -183,13 +183,13 @@ constexpr Pair<T> cut_off(Pair<T> x) {
   return x;
 }
 
-// factor·eˣ, rounded once into the subnormal numbers: the product does not suffer from the
-// exponential being subnormal. Factor and exponent are numbers or pairs. 1.1 ULP for any number x.
+// factor·eˣ, rounded once even where it is subnormal: a subnormal exponential does not cost the
+// product its digits. Factor and exponent are numbers or pairs. 1.1 ULP for any number x.
 template <class Factor, class X>
 constexpr auto exp_times(Factor factor, X x) {
   using T = decltype(high_part(x));
   if constexpr (kIsFloat<T>) {
-    // Few exponents leave the range of 2ⁿ; mostly a whole vector has none.
+    // Few exponents leave the range of 2ⁿ, and most vectors hold none that do.
     if constexpr (!kScalesAtOnce<T>) {
       if (!any(abs(high_part(x)) > T(87.0))) {
         const auto reduced = reduce(x);
@@ -228,13 +228,13 @@ constexpr T decay(T a) {
   return exp(-a);
 }
 
-// eˣ for x ≤ 0, with 0 in the place of subnormal numbers: a third fewer instructions on AVX2. 1.05
-// ULP for −87.3 ≤ x.
+// eˣ for x ≤ 0, with subnormal results flushed to 0: a third fewer instructions on AVX2. 1.05 ULP
+// for −87.3 ≤ x.
 template <class T>
 constexpr T share(T x) {
   if constexpr (kIsFloat<T>) {
     const auto reduced = reduce(x);
-    // −126·ln 2 and below, −∞ and the nonsense that was computed of it included.
+    // x ≤ −126·ln 2, including −∞, for which the result so far is meaningless.
     return where(x < T(-87.33654), T(0.0),
                  (growth(reduced.r) + T(1.0)) * power_of_two(reduced.shifted));
   } else {

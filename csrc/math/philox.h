@@ -1,6 +1,5 @@
-// Philox 4x32-10 (Salmon et al., SC 2011): random numbers as a function of a seed and a counter,
-// so that backward can make forward's numbers again, in any order, on any device and on any number
-// of threads.
+// Philox 4x32-10 (Salmon et al., SC 2011): random numbers as a function of a seed and a counter.
+// Backward regenerates forward's numbers, in any order, on any device and any number of threads.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +11,8 @@ namespace activations_ext {
 constexpr int kRandomChunk = 1024;
 constexpr int kCountersInChunk = kRandomChunk / 4;
 
-// The counters in, random words out. A word is the lower half of 64 bits, or of each lane of a
-// vector of them; the upper half is rubbish, on both ways. `multiply` gives the product of two
+// Replaces counters by random words. A word is the lower half of 64 bits, or of each 64-bit lane of
+// a vector; the upper half is undefined on entry and on return. `multiply` gives the product of two
 // words in all 64 bits.
 template <class Words, class Multiply>
 constexpr void philox(Words (&word)[4], uint64_t seed, Multiply multiply) {

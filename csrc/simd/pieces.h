@@ -1,7 +1,7 @@
-// Functions by polynomials on pieces of an interval, whose coefficients are looked up in registers:
-// without an exponential and a division. AVX-512 looks up sixteen or thirty-two numbers by one
-// instruction, AVX2 eight, which is enough only where the formula is long. More of them, and other
-// machines, take longer than by the formula (on a GPU each table is a kilobyte of stack).
+// Piecewise polynomials whose coefficients are looked up in registers: no exponential, no division.
+// One AVX-512 instruction looks up sixteen or thirty-two numbers, one of AVX2 eight, which is
+// enough only for long formulas. Larger tables, and other machines, are slower than the formula (on
+// a GPU each table takes a kilobyte of stack).
 #pragma once
 
 #include "vec.h"
@@ -45,10 +45,10 @@ inline V around_centre(V x, Row row) {
   return result;
 }
 
-// What the pieces say of x.
+// The result of the pieces at x.
 struct Near {
   Vec<float> value;
-  Mask<float> beyond;  // x is in none of the pieces: few numbers mostly, none in a whole vector
+  Mask<float> beyond;  // x is in none of the pieces; most vectors hold no such number
 
   // `result`, or the formula where x is beyond.
   template <class Formula>
