@@ -61,6 +61,8 @@ def onnx_runtime(operator: str, input: Tensor) -> dict[str, Contender]:
     model.ir_version = 8
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    # Its threads would spin between its runs, on the processors of the other contenders.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     session = onnxruntime.InferenceSession(model.SerializeToString(), options)
     binding, output = session.io_binding(), torch.empty_like(input)
     binding.bind_input("x", "cpu", 0, "float32", list(input.shape), input.data_ptr())

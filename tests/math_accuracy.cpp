@@ -27,6 +27,8 @@ const Row kRows[] = {
     {"exp_in_parts", -87, 88, 1.05, [](V x) { return sum(exp_in_parts(x)); },
      [](double x) { return std::exp(x); }},
     {"decay", 0, 160, 1.05, [](V x) { return decay(x); }, [](double x) { return std::exp(-x); }},
+    {"scaled_exp", -131, 16, 1.05, [](V x) { return scaled_exp(x) * V(0x1p-64); },
+     [](double x) { return std::exp(x); }},
     {"share", -87.3, 0, 1.05, [](V x) { return share(x); }, [](double x) { return std::exp(x); }},
     {"expm1_times, 3", -160, 0, 1.6, [](V x) { return expm1_times(V(3.0), x); },
      [](double x) { return 3 * std::expm1(x); }},

@@ -5,28 +5,35 @@
 
 namespace activations_ext::cpu {
 
-// Adds a block. map(x), of a logit, must not decrease; y(block, i) are the targets of vector i.
-// kAll: not `maximum` and `sum` alone.
-template <bool kAll, class Block, class Map, class Y, class V = typename Block::V>
-inline void add_block(RowSums<V>& sums, const Block& block, Map map, Y y) {
-  constexpr double kNone = -std::numeric_limits<double>::infinity();
+// The largest logit of each lane.
+template <class Block, class V = typename Block::V>
+inline V largest(const Block& block) {
   constexpr int kChains = 4;  // hides the latency of a maximum
   V top[kChains];
-  for (V& one : top) one = V(kNone);
+  for (V& one : top) one = V(-std::numeric_limits<double>::infinity());
   int64_t i = 0;
   for (; i + kChains <= block.count; i += kChains) {
     for (int chain = 0; chain < kChains; ++chain)
       top[chain] = larger(top[chain], block.load_a(i + chain));
   }
   for (; i < block.count; ++i) top[0] = larger(top[0], block.load_a(i));
-  const V highest = larger(larger(top[0], top[1]), larger(top[2], top[3]));
-  sums.template rise<kAll>(larger(sums.maximum, block.inside(map(highest), kNone)));
+  return larger(larger(top[0], top[1]), larger(top[2], top[3]));
+}
+
+// Adds a block. map(x), of a logit, must not decrease; y(block, i) are the targets of vector i.
+// kAll: not `maximum` and `sum` alone. kStored: an output of the same place is stored to next.
+template <bool kAll, bool kStored = false, class Block, class Map, class Y,
+          class V = typename Block::V>
+inline void add_block(RowSums<V>& sums, const Block& block, Map map, Y y) {
+  constexpr double kNone = -std::numeric_limits<double>::infinity();
+  sums.template rise<kAll>(larger(sums.maximum, block.inside(map(largest(block)), kNone)));
 
   // The sums of a block by themselves: adding many small numbers to a large one loses digits.
   const V m = sums.reference();
   V sum = V(0.0), spread = V(0.0), dot = V(0.0), mass = V(0.0);
-  for (i = 0; i < block.count; ++i) {
+  for (int64_t i = 0; i < block.count; ++i) {
     block.prefetch_next(i);
+    if constexpr (kStored) block.prefetch_output(i);
     const V difference = map(block.load_a(i)) - m;
     const Shifted<V> shifted(difference);
     const V e = block.inside(shifted.e, 0.0);
@@ -46,11 +53,12 @@ inline void add_block(RowSums<V>& sums, const Block& block, Map map, Y y) {
   }
 }
 
-template <bool kAll, class Group, class Map, class Y, class V = typename Group::V>
+template <bool kAll, bool kStored = false, class Group, class Map, class Y,
+          class V = typename Group::V>
 inline RowSums<V> sums_of(const Group& group, Map map, Y y) {
   RowSums<V> sums;
   group.template for_each_block<false>(
-      [&](const auto& block) { add_block<kAll>(sums, block, map, y); });
+      [&](const auto& block) { add_block<kAll, kStored>(sums, block, map, y); });
   const auto total = [&](V x) { return group.over_classes(x, [](V a, V b) { return a + b; }); };
   sums.template rise<kAll>(group.over_classes(sums.maximum, [](V a, V b) { return larger(a, b); }));
   sums.sum = total(sums.sum);

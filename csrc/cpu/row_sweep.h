@@ -9,6 +9,7 @@
 #include <array>
 #include <tuple>
 
+#include "../simd/transpose.h"
 #include "kernels.h"
 #include "storage.h"
 
@@ -35,13 +36,18 @@ struct Block {
   int valid;
 
   static int64_t at(int64_t i, int64_t step) { return i * (kRows ? step : kLanes<S>); }
-  V load_a(int64_t i) const { return load(a + at(i, a_step)); }
-  V load_b(int64_t i) const { return load(b + at(i, b_step)); }
+  V load_a(int64_t i) const { return loaded(a + at(i, a_step)); }
+  V load_b(int64_t i) const { return loaded(b + at(i, b_step)); }
   // Of the numbers that each class has.
   template <class Number>
   V of_class(const Number* numbers, int64_t i) const {
     if constexpr (kRows) return V(double(numbers[first + i]));
     return load(numbers + first + i * kLanes<S>);
+  }
+  // Vector i in a copy of the group: a number of each class, or of each class and lane.
+  template <class Number>
+  Number* in_copy(Number* copy, int64_t i) const {
+    return copy + (kRows ? (first + i) * kLanes<S> : first + i * kLanes<S>);
   }
   // x, or `outside` in lanes that are none of the row.
   V inside(V x, double outside) const {
@@ -52,11 +58,22 @@ struct Block {
   void prefetch_next(int64_t i) const {
     if constexpr (!kRows && !kPartial) __builtin_prefetch(a + at(count + i, a_step));
   }
+  // Asks for the line of the output that vector i will be stored to. Stores are made in order:
+  // those that follow one to a line that is far away wait with it.
+  void prefetch_output(int64_t i) const {
+    if constexpr (!kRows && !kPartial) __builtin_prefetch(out + at(i, out_step), /*rw=*/1);
+  }
   // write(i) into the output. Streamed vectors are whole, and lie in aligned memory.
   template <bool kStream, class Write>
   void put_all(Write write) const {
-    for (int64_t i = 0; i < count; ++i)
-      store<kStream && !kRows && !kPartial>(out + at(i, out_step), write(i));
+    if constexpr (kPartial) return store_first(out, write(0), valid);
+    for (int64_t i = 0; i < count; ++i) store<kStream && !kRows>(out + at(i, out_step), write(i));
+  }
+
+ private:
+  V loaded(const S* from) const {
+    if constexpr (kPartial) return load_first(from, valid);
+    return load(from);
   }
 };
 
@@ -101,8 +118,9 @@ struct Operands {
   TypedMatrix<S*> out;
 };
 
-// A group of rows: for_each_block<kWrite, kStream>(work) calls work(block) for every block, with an
-// output if kWrite.
+// A group of rows: for_each_block<kWrite, kStream>(work) calls work(block) for every block.
+// With kWrite `work` has to write its output, without it must not. Without kStream the blocks
+// depend on the number of classes alone.
 template <class S>
 struct OneRow {
   using V = ComputeVec<S>;
@@ -122,13 +140,11 @@ struct OneRow {
   template <bool kWrite, bool kStream = false, class Work>
   void for_each_block(Work work) const {
     const S *const a = operands.a.row(first_row), *const b = operands.b.row(first_row);
-    S* const out = kWrite ? operands.out.row(first_row) : nullptr;
+    S* const out = operands.out.row(first_row);
+    const auto from = [](auto* row, int64_t first) { return row == nullptr ? row : row + first; };
     const auto partial = [&](int64_t first, int64_t valid) {
-      S x[kWidth] = {}, y[kWidth] = {}, z[kWidth];
-      std::copy(a + first, a + first + valid, x);
-      if (b != nullptr) std::copy(b + first, b + first + valid, y);
-      work(Block<S, false, true>{x, y, z, 0, 0, 0, first, 1, int(valid)});
-      if (kWrite) std::copy(z, z + valid, out + first);
+      work(Block<S, false, true>{a + first, from(b, first), from(out, first), 0, 0, 0, first, 1,
+                                 int(valid)});
     };
     int64_t first = 0;
     if (kStream) {
@@ -141,8 +157,8 @@ struct OneRow {
     }
     while (classes - first >= kWidth) {
       const int64_t count = std::min(kBlockVectors, (classes - first) / kWidth);
-      work(Block<S, false, false>{a + first, b == nullptr ? nullptr : b + first,
-                                  kWrite ? out + first : nullptr, 0, 0, 0, first, count, kWidth});
+      work(Block<S, false, false>{a + first, from(b, first), from(out, first), 0, 0, 0, first,
+                                  count, kWidth});
       first += count * kWidth;
     }
     if (first < classes) partial(first, classes - first);
@@ -166,9 +182,16 @@ struct SomeRows {
   using V = ComputeVec<S>;
   static constexpr int kWidth = kLanes<S>;
 
+  // Transposed copies of a block of a, b and out. They stay: two passes over one block copy once.
+  struct alignas(64) Tiles {
+    S a[kFewClasses * kWidth], b[kFewClasses * kWidth], out[kFewClasses * kWidth];
+    int64_t first = -1;  // class of the block that is there
+  };
+
   const Operands<S>& operands;
   int64_t classes, first_row;
   int rows;  // at most kWidth
+  Tiles& tiles;
   static constexpr bool kMixed = true;
 
   template <class Combine>
@@ -178,7 +201,6 @@ struct SomeRows {
 
   template <bool kWrite, bool kStream = false, class Work>
   void for_each_block(Work work) const {
-    alignas(64) S tiles[3][kFewClasses * kWidth];
     const auto& [a, b, out] = operands;
     const bool direct = kWrite && is_vector(out);
     for (int64_t first = 0; first < classes; first += kFewClasses) {
@@ -187,12 +209,13 @@ struct SomeRows {
       block.first = first;
       block.count = count;
       block.valid = kWidth;
-      std::tie(block.a, block.a_step) = staged(a, tiles[0], first, count);
-      if (b.data != nullptr) std::tie(block.b, block.b_step) = staged(b, tiles[1], first, count);
-      block.out = direct ? out.row(first_row) + first * out.at.class_stride : tiles[2];
+      std::tie(block.a, block.a_step) = staged(a, tiles.a, first, count);
+      if (b.data != nullptr) std::tie(block.b, block.b_step) = staged(b, tiles.b, first, count);
+      tiles.first = first;
+      block.out = direct ? out.row(first_row) + first * out.at.class_stride : tiles.out;
       block.out_step = direct ? out.at.class_stride : kWidth;
       work(block);
-      if (kWrite && !direct) write_back(tiles[2], first, count);
+      if (kWrite && !direct) write_back(tiles.out, first, count);
     }
   }
 
@@ -201,13 +224,38 @@ struct SomeRows {
   bool is_vector(const TypedMatrix<Pointer>& matrix) const {
     return rows == kWidth && matrix.rows_side_by_side(first_row, kWidth);
   }
+  // Columns side by side are transposed in registers, unless they are too few to be worth it.
+  static bool in_squares(int64_t stride, int64_t count) {
+    constexpr int kFewest = kLoadsFirst<S> ? 4 : kWidth;
+    return stride == 1 && count >= kFewest;
+  }
+  // work(c, columns) for squares of columns from c on: all are whole, and the last two may overlap,
+  // or there is only one.
+  template <class Work>
+  static void for_squares(int64_t count, Work work) {
+    if (count < kWidth) return work(0, int(count));
+    for (int64_t c = 0; c < count; c += kWidth) work(std::min(c, count - kWidth), kWidth);
+  }
   // Where a block is or, transposed, has been copied to, and the distance of its vectors. Lanes
   // without a row repeat the last one.
   std::pair<const S*, int64_t> staged(const TypedMatrix<const S*>& matrix, S* tile, int64_t first,
                                       int64_t count) const {
     const int64_t stride = matrix.at.class_stride;
     if (is_vector(matrix)) return {matrix.row(first_row) + first * stride, stride};
+    if (tiles.first == first) return {tile, kWidth};
     const auto starts = matrix.template some_rows<kWidth>(first_row, rows);
+    if (in_squares(stride, count)) {
+      for_squares(count, [&](int64_t c, int columns) {
+        V square[kWidth];
+        for (int lane = 0; lane < kWidth; ++lane) {
+          const S* const from = starts[lane] + first + c;
+          square[lane] = columns == kWidth ? load(from) : load_first(from, columns);
+        }
+        transpose(square);
+        for (int k = 0; k < columns; ++k) store<false>(tile + (c + k) * kWidth, square[k]);
+      });
+      return {tile, kWidth};
+    }
     for (int64_t c = 0; c < count; ++c)
       store_collected(tile + c * kWidth, starts, (first + c) * stride);
     return {tile, kWidth};
@@ -215,26 +263,43 @@ struct SomeRows {
   void write_back(const S* tile, int64_t first, int64_t count) const {
     const int64_t stride = operands.out.at.class_stride;
     const auto starts = operands.out.template some_rows<kWidth>(first_row, rows);
+    if (in_squares(stride, count)) {
+      return for_squares(count, [&](int64_t c, int columns) {
+        V square[kWidth] = {};
+        for (int k = 0; k < columns; ++k) square[k] = load(tile + (c + k) * kWidth);
+        transpose(square);
+        for (int r = 0; r < rows; ++r) {
+          S* const to = starts[r] + first + c;
+          columns == kWidth ? store<false>(to, square[r]) : store_first(to, square[r], columns);
+        }
+      });
+    }
     for (int r = 0; r < rows; ++r) {
       for (int64_t c = 0; c < count; ++c) starts[r][(first + c) * stride] = tile[c * kWidth + r];
     }
   }
 };
 
-// work(group) for the rows [begin, end), one or some at a time.
+template <class S>
+bool is_one_row(const RowShape& shape, const Operands<S>& operands, int64_t few = kFewClasses) {
+  return operands.a.classes_side_by_side() && operands.b.classes_side_by_side() &&
+         operands.out.classes_side_by_side() && shape.classes > few;
+}
+
+// work(group) for the rows [begin, end), one at a time if they have more than `few` classes side by
+// side, else as many as a vector has lanes.
 template <class S, class Work>
 void for_each_group(const RowShape& shape, const Operands<S>& operands, int64_t begin, int64_t end,
-                    Work work) {
-  const bool side_by_side = operands.a.classes_side_by_side() &&
-                            operands.b.classes_side_by_side() &&
-                            operands.out.classes_side_by_side();
-  if (side_by_side && shape.classes > kFewClasses) {
+                    Work work, int64_t few = kFewClasses) {
+  if (is_one_row(shape, operands, few)) {
     for (int64_t r = begin; r < end; ++r) work(OneRow<S>{operands, shape.classes, r});
     return;
   }
+  typename SomeRows<S>::Tiles tiles;
   for (int64_t r = begin; r < end; r += kLanes<S>) {
     const int rows = int(std::min<int64_t>(kLanes<S>, end - r));
-    work(SomeRows<S>{operands, shape.classes, r, rows});
+    tiles.first = -1;
+    work(SomeRows<S>{operands, shape.classes, r, rows, tiles});
   }
 }
 

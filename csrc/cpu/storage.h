@@ -156,6 +156,70 @@ inline void store(S* to, ComputeVec<S> x) {
   }
 }
 
+#if defined(ACTIVATIONS_EXT_AVX512)
+template <class S>
+constexpr bool kLoadsFirst = true;
+#elif defined(__AVX2__)
+template <class S>
+constexpr bool kLoadsFirst = sizeof(S) != 2;
+#else
+template <class S>
+constexpr bool kLoadsFirst = false;
+#endif
+
+// The first `count` numbers, at least one and not all that a vector has; the other lanes are 0.
+// Memory beyond them is not touched. One instruction where kLoadsFirst.
+template <class S>
+inline ComputeVec<S> load_first(const S* from, int count) {
+#if defined(ACTIVATIONS_EXT_AVX512)
+  const uint32_t mask = (1u << count) - 1;
+  if constexpr (std::is_same_v<S, float>) {
+    return _mm512_maskz_loadu_ps(__mmask16(mask), from);
+  } else if constexpr (std::is_same_v<S, double>) {
+    return _mm512_maskz_loadu_pd(__mmask8(mask), from);
+  } else {
+    const __m256i bits = _mm256_maskz_loadu_epi16(__mmask16(mask), from);
+    return detail::from_bits(S{}, bit_cast_lanes<detail::HalfWords>(bits));
+  }
+#else
+#if defined(__AVX2__)
+  if constexpr (std::is_same_v<S, float>)
+    return _mm256_maskload_ps(from, bit_cast_lanes<__m256i>(first_lanes<float>(count).native));
+  if constexpr (std::is_same_v<S, double>)
+    return _mm256_maskload_pd(from, bit_cast_lanes<__m256i>(first_lanes<double>(count).native));
+#endif
+  S numbers[ComputeVec<S>::kLanes] = {};
+  std::copy(from, from + count, numbers);
+  return load(numbers);
+#endif
+}
+template <class S>
+inline void store_first(S* to, ComputeVec<S> x, int count) {
+#if defined(ACTIVATIONS_EXT_AVX512)
+  const uint32_t mask = (1u << count) - 1;
+  if constexpr (std::is_same_v<S, float>) {
+    _mm512_mask_storeu_ps(to, __mmask16(mask), x.native);
+  } else if constexpr (std::is_same_v<S, double>) {
+    _mm512_mask_storeu_pd(to, __mmask8(mask), x.native);
+  } else {
+    const auto bits = bit_cast_lanes<__m256i>(detail::to_bits(S{}, x));
+    _mm256_mask_storeu_epi16(to, __mmask16(mask), bits);
+  }
+#else
+#if defined(__AVX2__)
+  if constexpr (std::is_same_v<S, float>)
+    return _mm256_maskstore_ps(to, bit_cast_lanes<__m256i>(first_lanes<float>(count).native),
+                               x.native);
+  if constexpr (std::is_same_v<S, double>)
+    return _mm256_maskstore_pd(to, bit_cast_lanes<__m256i>(first_lanes<double>(count).native),
+                               x.native);
+#endif
+  S numbers[ComputeVec<S>::kLanes];
+  store<false>(numbers, x);
+  std::copy(numbers, numbers + count, to);
+#endif
+}
+
 // Twice as many bfloat16 numbers, those at even and those at odd places: no lane has to move.
 struct EvenOdd {
   Vec<float> even, odd;
