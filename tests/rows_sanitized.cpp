@@ -102,6 +102,12 @@ struct Checks {
       table[int(kNumber)].forward(shape, input(a), output(out), stream, 0, rows);
       table[int(kNumber)].backward(shape, input(a), input(b), output(out), stream, 0, rows);
     }
+    const SegmentKernels& segments = table[int(kNumber)].segments;
+    const void *const x = input(a).data, *const y = input(b).data;
+    void* const to = output(out).data;
+    const SegmentSums sums = segments.forward_sums(x, to, rows * classes);
+    segments.forward(x, to, rows * classes, sums, sums);
+    segments.backward(x, y, to, rows * classes, segments.backward_sums(x, y, rows * classes));
   }
 };
 

@@ -213,58 +213,6 @@ def test_the_same_on_any_number_of_threads(name: str, shape: tuple[int, int]) ->
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
-def test_large_results_are_streamed() -> None:
-    """Past the cache, at rows of odd length, the same numbers as one row alone."""
-    x = numbers(5, 20_011).repeat(90, 1)
-    for name in ("softmax", "log_softmax"):
-        result, grad = both(getattr(F, name), x, 1, x.cos())
-        single, single_grad = both(getattr(F, name), x[:5], 1, x[:5].cos())
-        assert torch.equal(result, single.repeat(90, 1))
-        assert torch.equal(grad, single_grad.repeat(90, 1))
-
-
-@pytest.mark.each_capability
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("side", ["rows", "columns"])
-def test_rows_whose_maximum_rises(side: str, dtype: torch.dtype, capability: str) -> None:
-    """Block after block, from −∞, by little and by more than a float can hold; down to numbers that
-    are subnormal."""
-    blocks = torch.arange(9_000) // 1000
-    rows = torch.stack(
-        [
-            blocks * 3.0,
-            blocks * 12.0 - 500,
-            blocks * 40.0,
-            torch.where(blocks < 5, -math.inf, -300.0 + blocks),
-            torch.where(blocks == 8, 0.0, -math.inf),
-            -blocks * 12.5,
-            torch.linspace(-110, 0, 9_000),
-        ]
-    ).to(dtype)
-    input, dim = (rows, 1) if side == "rows" else (rows.t().contiguous(), 0)
-    ours, exact = F.softmax(input, dim), torch.softmax(input.double(), dim)
-    eps, least = torch.finfo(dtype).eps, torch.finfo(dtype).smallest_normal
-    # Exponents around 100 are rounded before their exponential.
-    allowed = exact * (eps if dtype == torch.bfloat16 else 128 * eps) + 2 * eps * least
-    assert ((ours.double() - exact).abs() <= allowed).all()
-    assert ((ours == 0) <= (exact < 2 * eps * least)).all()
-
-
-@pytest.mark.each_capability
-@every_dtype
-def test_every_number_of_classes(dtype: torch.dtype, capability: str) -> None:
-    """Rows in vectors of classes, of rows, in squares, and what is left at their ends."""
-    for classes in [*range(1, 70), 127, 128, 129, 130, 131, 145]:
-        x = numbers(19, classes, dtype=dtype, seed=classes)
-        for name in ("softmax", "log_softmax"):
-            ours = both(getattr(F, name), x, 1, x.cos())
-            exact = both(getattr(torch_functional, name), x.double(), 1, x.cos().double())
-            for o, e in zip(ours, exact, strict=True):
-                eps = torch.finfo(dtype).eps
-                # Exponents are up to 41, and rounded before their exponential.
-                torch.testing.assert_close(o.double(), e, atol=8 * max(eps, 1e-7), rtol=41 * eps)
-
-
 @every_name
 def test_dtype_and_implicit_dim(name: str) -> None:
     ours, torchs = getattr(F, name), getattr(torch_functional, name)

@@ -39,6 +39,20 @@ constexpr int kMaxLanes = 16;
 // Up to this number of classes, many rows are processed at once.
 constexpr int64_t kFewClasses = 128;
 
+// Of `count` neighbouring classes of one row. The sums are the largest logit m and Σ e^(x−m), and
+// in the backward pass the gradient's sum; those of the row are put together by the launcher.
+struct SegmentSums {
+  double maximum, sum;
+};
+struct SegmentKernels {
+  SegmentSums (*forward_sums)(const void* input, void* out, int64_t count);  // may write `out`
+  void (*forward)(const void* input, void* out, int64_t count, SegmentSums of_segment,
+                  SegmentSums of_row);
+  SegmentSums (*backward_sums)(const void* grad_output, const void* result, int64_t count);
+  void (*backward)(const void* grad_output, const void* result, void* out, int64_t count,
+                   SegmentSums of_row);
+};
+
 // Of rows [begin, end): softmax or its logarithm, and the gradient, `result` being what the forward
 // pass wrote. With `stream` the stores bypass the cache.
 struct SoftmaxKernels {
@@ -47,6 +61,7 @@ struct SoftmaxKernels {
   void (*backward)(const RowShape& shape, Matrix<const void*> grad_output,
                    Matrix<const void*> result, Matrix<void*> out, bool stream, int64_t begin,
                    int64_t end);
+  SegmentKernels segments;
 };
 
 struct StatisticsKernels {

@@ -7,6 +7,7 @@
 #include "../device/as_rows.h"
 #include "../device/checks.h"
 #include "cpu_launchers.h"
+#include "long_rows.h"
 #include "share.h"
 
 namespace activations_ext::cpu {
@@ -58,7 +59,11 @@ at::Tensor CpuLaunchers::softmax(const at::Tensor& input, int64_t dim, bool loga
   const at::Tensor out = contiguous_output(input);
   if (input.numel() == 0) return out;
   const AsRows rows({input, out}, dim);
-  const auto kernel = softmax_kernels(input.scalar_type(), logarithm).forward;
+  const auto& [kernel, backward, segments] = softmax_kernels(input.scalar_type(), logarithm);
+  if (const LongRows few = {rows}; few.apply()) {
+    few.softmax(segments);
+    return out;
+  }
   for_rows(rows.shape, [&](int64_t begin, int64_t end) {
     kernel(rows.shape, rows.matrix(0), rows.matrix<void*>(1), is_large(out), begin, end);
   });
@@ -70,7 +75,11 @@ at::Tensor CpuLaunchers::softmax_backward(const at::Tensor& grad_output, const a
   const at::Tensor out = contiguous_output(result);
   if (out.numel() == 0) return out;
   const AsRows rows({grad_output, result, out}, dim);
-  const auto kernel = softmax_kernels(out.scalar_type(), logarithm).backward;
+  const auto& [forward, kernel, segments] = softmax_kernels(out.scalar_type(), logarithm);
+  if (const LongRows few = {rows}; few.apply()) {
+    few.softmax_backward(segments);
+    return out;
+  }
   for_rows(rows.shape, [&](int64_t begin, int64_t end) {
     kernel(rows.shape, rows.matrix(0), rows.matrix(1), rows.matrix<void*>(2), is_large(out), begin,
            end);

@@ -46,8 +46,13 @@ struct Block {
   }
   // Vector i in a copy of the group: a number of each class, or of each class and lane.
   template <class Number>
-  Number* in_copy(Number* copy, int64_t i) const {
-    return copy + (kRows ? (first + i) * kLanes<S> : first + i * kLanes<S>);
+  void keep(Number* copy, int64_t i, V x) const {
+    if constexpr (kPartial) return store_first(in_copy(copy, i), x, valid);
+    store<false>(in_copy(copy, i), x);
+  }
+  template <class Number>
+  V kept(const Number* copy, int64_t i) const {
+    return loaded(in_copy(copy, i));
   }
   // x, or `outside` in lanes that are none of the row.
   V inside(V x, double outside) const {
@@ -71,7 +76,12 @@ struct Block {
   }
 
  private:
-  V loaded(const S* from) const {
+  template <class Number>
+  Number* in_copy(Number* copy, int64_t i) const {
+    return copy + (kRows ? (first + i) * kLanes<S> : first + i * kLanes<S>);
+  }
+  template <class Number>
+  V loaded(const Number* from) const {
     if constexpr (kPartial) return load_first(from, valid);
     return load(from);
   }
