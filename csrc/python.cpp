@@ -21,6 +21,7 @@
 #include "autograd/plain.h"
 #include "cpu/cpu_launchers.h"
 #include "cpu/large_blocks.h"
+#include "device/checks.h"
 #include "device/layout.h"
 #include "kinds/kind.h"
 #include "ops/cross_entropy.h"
@@ -342,6 +343,15 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
   // For tensors that torch's operators compute with before ours do.
   module.def("check_storage", [](const at::Tensor& tensor) {
     if (is_plain_memory(tensor)) check_storage(tensor);
+  });
+  // IndexError for a class that does not exist, with its position. On the CPU; int64.
+  module.def("check_classes", [](const at::Tensor& target, int64_t classes, int64_t ignore_index) {
+    const at::Tensor dense = target.contiguous();
+    const int64_t* const asked = dense.const_data_ptr<int64_t>();
+    for (int64_t row = 0; row < dense.numel(); ++row) {
+      if (asked[row] != ignore_index && (asked[row] < 0 || asked[row] >= classes))
+        fail_target(dense, row, classes, ignore_index);
+    }
   });
   module.def("check_targets", [](const at::Device& device) {
     pybind11::gil_scoped_release no_gil;

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 
+import activations_ext._C as _C
 from activations_ext._call import has_kernel, is_wrapper, overridable
 from activations_ext._torchs import torchs
 from activations_ext.functional import linear_ops  # noqa: F401 — for compiled graphs
@@ -88,8 +89,9 @@ def linear_cross_entropy(
         What ``cross_entropy`` returns.
 
     Raises:
-        IndexError: a class is neither ``ignore_index`` nor from 0 to C − 1. Its position counts
-            from the beginning of its chunk.
+        IndexError: a class is neither ``ignore_index`` nor from 0 to C − 1; with its position,
+            which in a GPU's message, and with ``reduction="none"`` or ``return_…``, counts from
+            the beginning of a chunk.
         RuntimeError, ValueError: as torch's function, for shapes, dtypes and options that do not
             fit.
 
@@ -208,6 +210,13 @@ def _one_number(
     if number is not None:
         number = number.to(factors.a.dtype)
         factors = factors.times(torch.where(number == 0, 0.0, 1 / number))
+    classes = terms.classes
+    if classes is not None and terms.kept is not None and classes.device.type == "cpu":
+        _C.check_classes(classes, linear_weight.shape[0], ignore_index)
+        if not terms.kept.all():  # rows without a loss need no product either
+            rows = terms.kept.nonzero().squeeze(1)
+            input, classes = input.index_select(0, rows), classes.index_select(0, rows)
+            factors = factors.at(rows)
     needed = tuple(
         torch.is_grad_enabled() and tensor is not None and tensor.requires_grad
         for tensor in (input, linear_weight, linear_bias)
@@ -216,7 +225,7 @@ def _one_number(
         input,
         linear_weight,
         linear_bias,
-        terms.classes,
+        classes,
         terms.weights,
         *factors,
         ignore_index,

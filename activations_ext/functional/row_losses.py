@@ -112,6 +112,10 @@ class Factors(NamedTuple):
         a, *others = (None if factor is None else factor * numbers for factor in self)
         return Factors(self.a * numbers if a is None else a, *others)
 
+    def at(self, rows: Tensor) -> Factors:
+        a, *others = (None if factor is None else factor.index_select(0, rows) for factor in self)
+        return Factors(self.a if a is None else a, *others)
+
     def of(self, part: slice) -> Factors:
         return Factors(self.a[part], *(None if f is None else f[part] for f in self[1:]))
 

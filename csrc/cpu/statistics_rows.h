@@ -114,6 +114,12 @@ void statistics_rows(const StatisticsRows& job, const StatisticsResults& results
   };
   for_each_group(job.shape, operands, begin, end, [&]<class Group>(const Group& group) {
     const Lanes<S, Group> lanes(job, group);
+    if (job.skip_ignored && !any(lanes.has_target())) {
+      for (void* const numbers : {results.maximum, results.log_sum, results.target_logit,
+                                  results.weighted_sum, results.expected_logit})
+        lanes.write(numbers, V(0.0));
+      return;
+    }
     const RowStatistics<V> row(sums_of<kAll>(group, capped, weights));
     const V target = capped(lanes.logit_of_target()) - row.maximum;
     // Infinity less itself is NaN too: only here does it matter which of them the row has.
@@ -147,6 +153,13 @@ void statistics_backward_rows(const StatisticsRows& job, const StatisticsGradien
     // Nothing that a row without a gradient holds, NaN and infinities included, may reach it.
     const auto unused = (grad_target == V(0.0)) & (row.grad_log_sum == V(0.0)) &
                         (row.grad_weighted_sum == V(0.0)) & (row.grad_expected_logit == V(0.0));
+    if (!any(where(unused, V(0.0), V(1.0)) != V(0.0))) {  // the logits are not read
+      group.template for_each_block<true, kStream>([&](const auto& block) {
+        block.template put_all<kStream>([](int64_t) { return V(0.0); });
+      });
+      if (kStream) stream_fence();
+      return;
+    }
     const auto at = [&](V x, V weight, auto... of_target) {
       const V f = kCapped ? softcap.value(x) : x;
       V result = (row.template at<kAll>(f - m, weight) + ... + of_target);

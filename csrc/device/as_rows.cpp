@@ -99,6 +99,7 @@ StatisticsJob::StatisticsJob(const RowsOfLogits& of, const at::Tensor& more, boo
           .ignore_index = of.ignore_index,
           .softcap = of.softcap,
           .expected = expected,
+          .skip_ignored = of.skip_ignored,
           .out_of_range = nullptr};
 }
 

@@ -18,6 +18,7 @@ struct RowsOfLogits {
   at::Tensor logits, target, weight;
   int64_t dim, ignore_index;
   double softcap;
+  bool skip_ignored = false;  // the statistics of rows without a target may be anything
 };
 
 // One number for each row, in the shape of `logits` without `dim`; float32 unless the logits are

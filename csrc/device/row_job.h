@@ -30,6 +30,7 @@ struct StatisticsRows {
   int64_t ignore_index;
   double softcap;
   bool expected;       // the expected logit is wanted
+  bool skip_ignored;   // rows without a target need no statistics: they are 0
   bool* out_of_range;  // on the CPU: becomes true if a target is neither a class nor ignore_index
 };
 // nullptr: not requested.
