@@ -6,8 +6,6 @@ python -m benchmarks.enabled [--seconds 0.2] [--out DIR]
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
 
 import torch
@@ -22,9 +20,6 @@ from benchmarks.timing import TURN_SECONDS, Contender, interleaved
 
 SIZES = {"16": 16, "4K": 4096, "1M": 2**20, "32M": 2**25}
 DTYPES = (torch.float32, torch.bfloat16)
-KEEPS_PAGES = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**33)}
-"""Settings of malloc: page faults of fresh results are not the kernel's, and hit whichever runs
-first."""
 CLASSES = {"16": 16, "4K": 64, "1M": 1024, "32M": 32_768}
 """Of a row, for what works on rows."""
 
@@ -118,6 +113,5 @@ def table(seconds: float) -> str:
 
 
 if __name__ == "__main__":
-    if KEEPS_PAGES.items() - os.environ.items():
-        os.execve(sys.executable, sys.orig_argv, {**os.environ, **KEEPS_PAGES})
+    tables.keep_pages()
     tables.write("enabled", table, seconds=0.2, description=__doc__ or "")

@@ -113,4 +113,5 @@ def table(seconds: float) -> str:
 
 
 if __name__ == "__main__":
+    tables.keep_pages()
     tables.write("losses", table, seconds=2.0, description=__doc__ or "")

@@ -219,8 +219,6 @@ struct SomeRows {
       block.first = first;
       block.count = count;
       block.valid = kWidth;
-      if (!kWrite && !kStream && out.data != nullptr && !is_vector(out))
-        prefetch_output(first, count);
       std::tie(block.a, block.a_step) = staged(a, tiles.a, first, count);
       if (b.data != nullptr) std::tie(block.b, block.b_step) = staged(b, tiles.b, first, count);
       tiles.first = first;
@@ -235,15 +233,6 @@ struct SomeRows {
   template <class Pointer>
   bool is_vector(const TypedMatrix<Pointer>& matrix) const {
     return rows == kWidth && matrix.rows_side_by_side(first_row, kWidth);
-  }
-  // As in Block: the tiles are stored to next, behind what stays of the group before.
-  void prefetch_output(int64_t first, int64_t count) const {
-    constexpr int64_t kLine = 64 / sizeof(S);
-    const int64_t stride = operands.out.at.class_stride;
-    if (stride != 1) return;
-    for (const S* const start : operands.out.template some_rows<kWidth>(first_row, rows)) {
-      for (int64_t c = 0; c < count; c += kLine) __builtin_prefetch(start + first + c, /*rw=*/1);
-    }
   }
   // Columns side by side are transposed in registers, unless they are too few to be worth it.
   static bool in_squares(int64_t stride, int64_t count) {
@@ -270,7 +259,6 @@ struct SomeRows {
         V square[kWidth];
         for (int lane = 0; lane < kWidth; ++lane) {
           const S* const from = starts[lane] + first + c;
-          __builtin_prefetch(from + kWidth * matrix.at.inner_stride);  // the next group's
           square[lane] = columns == kWidth ? load(from) : load_first(from, columns);
         }
         transpose(square);

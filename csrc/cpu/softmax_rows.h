@@ -27,10 +27,13 @@ void put_softmax(const Group& group, V m, V inverse_sum, V log_sum) {
 template <class F, class S, bool kStream>
 void softmax_rows(const RowShape& shape, const Operands<S>& operands, int64_t begin, int64_t end) {
   using V = ComputeVec<S>;
-  for_each_group(shape, operands, begin, end, [](const auto& group) {
+  const auto work = [](const auto& group) {
     const RowSums<V> sums = softmax_sums<!kStream>(group);
     put_softmax<F, kStream>(group, sums.reference(), V(1.0) / sums.sum, log(sums.sum));
-  });
+  };
+  // Longer rows are transposed faster in the cache, but not from memory.
+  constexpr int64_t kFew = 63;
+  for_each_group(shape, operands, begin, end, work, kFew);
 }
 
 // The largest rows whose exponentials are kept: they should stay in the second-level cache.
@@ -96,7 +99,8 @@ struct Exponentials {
 // Numbers in a copy of a group of rows.
 template <class S>
 int64_t numbers_in_copy(const RowShape& shape, const Operands<S>& operands) {
-  return is_one_row(shape, operands) ? shape.classes : shape.classes * kLanes<S>;
+  const bool one = is_one_row(shape, operands);
+  return one ? shape.classes : shape.classes * kLanes<S>;
 }
 
 // softmax with one exponential an element.
@@ -109,13 +113,14 @@ void softmax_of_kept_rows(const RowShape& shape, const Operands<S>& operands, in
   const auto memory = std::make_unique_for_overwrite<V[]>(vectors);  // aligned
   T* const copy = reinterpret_cast<T*>(memory.get());
   Exponentials<V> exponentials(shape.classes);
-  for_each_group(shape, operands, begin, end, [&](const auto& group) {
+  const auto work = [&](const auto& group) {
     exponentials.template keep<!kStream>(group, copy);
     const V inverse = V(1.0) / exponentials.sum;
     group.template for_each_block<true, kStream>([&](const auto& block) {
       block.template put_all<kStream>([&](int64_t i) { return block.kept(copy, i) * inverse; });
     });
-  });
+  };
+  for_each_group(shape, operands, begin, end, work);
 }
 
 // Σ of what a row's gradient subtracts from each element.
@@ -155,7 +160,9 @@ void softmax(const RowShape& shape, Matrix<const void*> input, Matrix<void*> out
   const Operands<S> operands = {{input, shape}, {}, {out, shape}};
   if constexpr (std::is_same_v<F, Softmax>) {
     using T = typename ComputeVec<S>::Number;
-    if (numbers_in_copy(shape, operands) * int64_t(sizeof(T)) <= kKeptBytes) {
+    // Few classes are in the first-level cache for both passes, where a copy costs as much.
+    const int64_t bytes = numbers_in_copy(shape, operands) * int64_t(sizeof(T));
+    if (shape.classes > kFewClasses && bytes <= kKeptBytes) {
       return stream ? softmax_of_kept_rows<S, true>(shape, operands, begin, end)
                     : softmax_of_kept_rows<S, false>(shape, operands, begin, end);
     }
