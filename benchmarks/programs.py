@@ -8,8 +8,6 @@ Models are small ones of the named kind with random weights; transformers has to
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +19,6 @@ from torch import Tensor
 
 import activations_ext
 from benchmarks import tables
-from benchmarks.enabled import KEEPS_PAGES
 from benchmarks.snippets import compiled_alone
 from benchmarks.timing import Contender, interleaved
 
@@ -223,6 +220,5 @@ def table(seconds: float) -> str:
 
 
 if __name__ == "__main__":
-    if KEEPS_PAGES.items() - os.environ.items():
-        os.execve(sys.executable, sys.orig_argv, {**os.environ, **KEEPS_PAGES})
+    tables.keep_pages()
     tables.write("programs", table, seconds=5.0, description=__doc__ or "")

@@ -7,8 +7,6 @@ python -m benchmarks.snippets [--seconds 1] [--out DIR]
 from __future__ import annotations
 
 import math
-import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +17,6 @@ from torch import Tensor
 
 import activations_ext
 from benchmarks import tables
-from benchmarks.enabled import KEEPS_PAGES
 from benchmarks.timing import Contender, interleaved
 
 SHAPE = (2048, 2048)
@@ -129,6 +126,5 @@ def table(seconds: float) -> str:
 
 
 if __name__ == "__main__":
-    if KEEPS_PAGES.items() - os.environ.items():
-        os.execve(sys.executable, sys.orig_argv, {**os.environ, **KEEPS_PAGES})
+    tables.keep_pages()
     tables.write("snippets", table, seconds=1.0, description=__doc__ or "")
