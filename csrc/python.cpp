@@ -344,14 +344,9 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
   module.def("check_storage", [](const at::Tensor& tensor) {
     if (is_plain_memory(tensor)) check_storage(tensor);
   });
-  // IndexError for a class that does not exist, with its position. On the CPU; int64.
   module.def("check_classes", [](const at::Tensor& target, int64_t classes, int64_t ignore_index) {
-    const at::Tensor dense = target.contiguous();
-    const int64_t* const asked = dense.const_data_ptr<int64_t>();
-    for (int64_t row = 0; row < dense.numel(); ++row) {
-      if (asked[row] != ignore_index && (asked[row] < 0 || asked[row] >= classes))
-        fail_target(dense, row, classes, ignore_index);
-    }
+    check_storage(target);
+    check_classes(target.contiguous(), classes, ignore_index);
   });
   module.def("check_targets", [](const at::Device& device) {
     pybind11::gil_scoped_release no_gil;

@@ -41,12 +41,7 @@ struct CpuStatistics : StatisticsJob {
   template <class Work>
   void run(Work work) {
     for_rows(rows.shape, work);
-    if (!out_of_range) return;
-    for (int64_t row = 0; row < target.numel(); ++row) {
-      const int64_t asked = rows.target[row];
-      if (asked != rows.ignore_index && (asked < 0 || asked >= rows.shape.classes))
-        fail_target(target, row, rows.shape.classes, rows.ignore_index);
-    }
+    if (out_of_range) check_classes(target, rows.shape.classes, rows.ignore_index);
   }
   const StatisticsKernels& kernels() const {
     return cpu::kernels().statistics[int(number_of(as_rows.tensors[0].scalar_type()))];

@@ -98,4 +98,13 @@ inline bool one_for_each_row(const at::Tensor& rows, const at::Tensor& logits, i
                     c10::IntArrayRef(position));
 }
 
+// IndexError for the first class that does not exist. `target` is contiguous, int64, on the CPU.
+inline void check_classes(const at::Tensor& target, int64_t classes, int64_t ignore_index) {
+  const int64_t* const asked = target.const_data_ptr<int64_t>();
+  for (int64_t row = 0; row < target.numel(); ++row) {
+    if (asked[row] != ignore_index && (asked[row] < 0 || asked[row] >= classes))
+      fail_target(target, row, classes, ignore_index);
+  }
+}
+
 }  // namespace activations_ext

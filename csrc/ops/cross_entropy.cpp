@@ -85,14 +85,9 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& target, int64_t ignore_
   if (!fits(logits, target, ignore_index)) return {};
   const bool as_they_are = target.scalar_type() == at::kLong && target.is_contiguous();
   const Tensor classes = as_they_are ? target : target.to(at::kLong).contiguous();
-  CrossEntropyTensors result = launch_on(logits).cross_entropy({logits,
-                                                                classes,
-                                                                {},
-                                                                class_dim(logits),
-                                                                ignore_index,
-                                                                /*softcap=*/0.0,
-                                                                /*skip_ignored=*/true},
-                                                               reduction);
+  RowsOfLogits rows = {logits, classes, {}, class_dim(logits), ignore_index, /*softcap=*/0.0};
+  rows.skip_ignored = true;
+  CrossEntropyTensors result = launch_on(logits).cross_entropy(rows, reduction);
   if (torch::autograd::compute_requires_grad(logits)) {
     auto node = make_node<GraphNode<CrossEntropyBackward>>();
     node->set_next_edges(torch::autograd::collect_next_edges(logits));
