@@ -39,8 +39,9 @@ constexpr int kMaxLanes = 16;
 // Up to this number of classes, many rows are processed at once.
 constexpr int64_t kFewClasses = 128;
 
-// Of `count` neighbouring classes of one row. The sums are the largest logit m and Σ e^(x−m), and
-// in the backward pass the gradient's sum; those of the row are put together by the launcher.
+// Of `count` neighbouring classes of one row; the launcher puts the sums of a row together. Forward
+// they are a logit m near the largest and Σ c·e^(x−m), with the same c for all segments; backward
+// `sum` is the gradient's.
 struct SegmentSums {
   double maximum, sum;
 };
