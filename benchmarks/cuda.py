@@ -48,7 +48,9 @@ class Setup:
         return max(count // self.scale, 4)
 
 
-def seconds_of(contenders: Mapping[str, Contender], setup: Setup) -> dict[str, float]:
+def seconds_of(
+    contenders: Mapping[str, Contender], setup: Setup, at_once: int = AT_ONCE
+) -> dict[str, float]:
     """The median time of one run on the device, interleaved. A contender that fails has none."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
     failed: set[str] = set()
@@ -57,7 +59,7 @@ def seconds_of(contenders: Mapping[str, Contender], setup: Setup) -> dict[str, f
             if name in failed:
                 continue
             try:
-                once = _on_gpu(contender) if setup.device == "cuda" else contender.turn(1)
+                once = _on_gpu(contender, at_once) if setup.device == "cuda" else contender.turn(1)
             except Exception as error:  # a peer's, which is no reason to stop
                 print(f"  {name}: {type(error).__name__}: {error}", file=sys.stderr)
                 failed.add(name)
@@ -67,15 +69,15 @@ def seconds_of(contenders: Mapping[str, Contender], setup: Setup) -> dict[str, f
     return {name: statistics.median(each) for name, each in times.items() if each}
 
 
-def _on_gpu(contender: Contender) -> float:
+def _on_gpu(contender: Contender, at_once: int) -> float:
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    torch.cuda._sleep(2_000_000)  # about a millisecond, in which the runs are queued
+    torch.cuda._sleep(8_000_000)  # some four milliseconds, in which the runs are queued
     start.record()
-    for _ in range(AT_ONCE):
+    for _ in range(at_once):
         contender.run()
     end.record()
     end.synchronize()
-    return float(start.elapsed_time(end)) / 1e3 / AT_ONCE
+    return float(start.elapsed_time(end)) / 1e3 / at_once
 
 
 def calls_a_second(contenders: Mapping[str, Contender], setup: Setup) -> dict[str, float]:
@@ -139,8 +141,8 @@ def forward_and_backward(
     leaf = logits.detach().clone().requires_grad_()
 
     def run() -> None:
-        leaf.grad = None
         function(leaf, target).backward()
+        leaf.grad = None  # no contender keeps memory that another may need
 
     return Contender(run)
 
@@ -169,6 +171,28 @@ def losses(setup: Setup) -> Iterator[Row]:
             del logits, contenders
 
 
+def peers_of_linear() -> dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]:
+    """Those that are installed, and torch with the logits in memory."""
+    found: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+        "torch": lambda hidden, weight, target: torch.nn.functional.cross_entropy(
+            hidden @ weight.t(), target
+        )
+    }
+    try:
+        from liger_kernel.transformers.functional import liger_fused_linear_cross_entropy
+
+        found["liger-kernel"] = lambda *given: liger_fused_linear_cross_entropy(*given)
+    except Exception as missing:
+        print(f"  no liger-kernel: {missing}", file=sys.stderr)
+    try:
+        from cut_cross_entropy import linear_cross_entropy
+
+        found["cut-cross-entropy"] = linear_cross_entropy
+    except Exception as missing:
+        print(f"  no cut-cross-entropy: {missing}", file=sys.stderr)
+    return found
+
+
 def linear(setup: Setup) -> Iterator[Row]:
     """Beside its three matrix products."""
     dtype = torch.bfloat16
@@ -180,9 +204,12 @@ def linear(setup: Setup) -> Iterator[Row]:
         target = torch.randint(classes, (count,))
         logits = torch.empty(part, classes, dtype=dtype)
 
-    def ours() -> None:
-        hidden.grad = weight.grad = None
-        F.linear_cross_entropy(hidden, weight, target).backward()
+    def of(function: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Contender:
+        def run() -> None:
+            function(hidden, weight, target).backward()
+            hidden.grad = weight.grad = None
+
+        return Contender(run)
 
     @torch.no_grad()
     def products() -> None:
@@ -192,8 +219,11 @@ def linear(setup: Setup) -> Iterator[Row]:
             torch.mm(logits[: len(rows)], weight)
             torch.mm(logits[: len(rows)].t(), rows)
 
-    contenders = {"ours": Contender(ours), "three products": Contender(products)}
-    seconds = seconds_of(contenders, Setup(setup.device, max(setup.rounds // 2, 1), setup.scale))
+    functions = {"ours": F.linear_cross_entropy, **peers_of_linear()}
+    contenders = {name: of(function) for name, function in functions.items()}
+    contenders["three products"] = Contender(products)
+    few = Setup(setup.device, max(setup.rounds // 2, 1), setup.scale)
+    seconds = seconds_of(contenders, few, at_once=2)
     yield row("linear", "linear_cross_entropy", dtype, (count, features, classes), seconds)
 
 
