@@ -133,6 +133,9 @@ def openmp() -> tuple[list[str], list[str]]:
 
 def extensions() -> list[Extension]:
     compile_openmp, link_openmp = openmp()
+    # torch's own C++ library, also with a compiler that would add one: an exception cannot pass
+    # from one to another.
+    shared_library = ["-l:libstdc++.so.6"] if sys.platform == "linux" else []
     folders = [".", "kinds", "device", "cpu", "ops", "autograd", "aten"]
     bindings = [path for folder in folders for path in Path("csrc", folder).glob("*.cpp")]
     if WITH_CUDA:
@@ -142,7 +145,7 @@ def extensions() -> list[Extension]:
         sorted(str(path) for path in bindings),
         depends=HEADERS,
         extra_compile_args={"cxx": [*COMMON_FLAGS, *compile_openmp], "nvcc": NVCC_FLAGS},
-        extra_link_args=link_openmp,
+        extra_link_args=[*link_openmp, *shared_library],
     )
     # One module per instruction set, so that the linker cannot choose an AVX-512 copy of an inline
     # function for an older machine. They know no torch, so that one of each serves all versions.

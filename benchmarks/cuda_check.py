@@ -60,7 +60,8 @@ def suite() -> Step:
     """On half of the processors: each process takes GPU memory of its own."""
     processes = max(1, (os.cpu_count() or 1) // 2)
     shared = ["-n", str(processes)] if importlib.util.find_spec("xdist") else []
-    return Step("suite", [*PYTEST, "--device", "cuda", *shared, *SUITE], SUITE_SECONDS)
+    chosen = ["--device", "cuda", "-m", "not compiler"]
+    return Step("suite", [*PYTEST, *chosen, *shared, *SUITE], SUITE_SECONDS)
 
 
 def sanitizers() -> list[Step]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from activations_ext import functional as F
-from helpers import DEFAULT_CASES, INPLACE_CASES, Case, sample
+from helpers import DEFAULT_CASES, INPLACE_CASES, Case, device_type, sample
 
 LOW = (torch.bfloat16, torch.float16)
 
@@ -21,7 +21,7 @@ def test_dtype_value_and_gradient_are_torchs(
     results = []
     for function in (case, case.differentiable_reference):
         x = sample(200, dtype).clamp(-8, 8).requires_grad_()
-        with torch.autocast("cpu", autocast):
+        with torch.autocast(device_type(), autocast):
             result = function(x)
         result.sum().backward()
         results.append((result, x.grad))
@@ -36,7 +36,7 @@ def test_dtype_value_and_gradient_are_torchs(
 def test_in_place_under_autocast(case: Case) -> None:
     x = sample(200)
     expected = case(x)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(device_type(), torch.bfloat16):
         assert case(x, inplace=True) is x
     assert x.dtype == torch.float32
     assert torch.equal(x, expected)
@@ -49,7 +49,7 @@ def test_prelu_under_autocast(dtype: torch.dtype) -> None:
     results = []
     for function in (F.prelu, torch.nn.functional.prelu):
         w, input = weight.clone().requires_grad_(), x.clone().requires_grad_()
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(device_type(), torch.bfloat16):
             result = function(input, w)
         result.sum().backward()
         assert w.grad is not None
@@ -63,7 +63,7 @@ def test_prelu_under_autocast(dtype: torch.dtype) -> None:
 def test_after_a_linear_layer() -> None:
     """The usual place: a bfloat16 product goes in, a bfloat16 activation comes out."""
     linear, x = torch.nn.Linear(8, 8), sample(32).view(4, 8)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(device_type(), torch.bfloat16):
         for case in DEFAULT_CASES:
             result = case(linear(x))
             assert result.dtype == case.reference(linear(x)).dtype == torch.bfloat16, str(case)

@@ -79,6 +79,21 @@ def test_derivatives_of_the_in_place_form(case: Case) -> None:
         assert gradgradcheck(function, input, check_fwd_over_rev=True)
 
 
+@inplace_case
+def test_both_ways_to_the_node_of_a_view_written_in_place(case: Case) -> None:
+    """torch's CopySlices and the gradient's own graph lead to it, in whatever order the engine
+    takes them."""
+    input = away_from_kinks(case, (4, 3)).detach().requires_grad_()
+    copy = input.clone()
+    case(copy[1:3], inplace=True)
+    (grad,) = torch.autograd.grad(copy, input, torch.ones_like(copy), create_graph=True)
+    expected = grad.detach().clone()
+    if grad.requires_grad:
+        torch.autograd.grad(grad.sum(), input, allow_unused=True)
+    (again,) = torch.autograd.grad(copy, input, torch.ones_like(copy))
+    torch.testing.assert_close(again, expected)
+
+
 @every_case
 def test_third_derivative(case: Case) -> None:
     """Of sums of sin(f(x)), so that the chain rule is at work in every order."""

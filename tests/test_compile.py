@@ -24,7 +24,6 @@ from helpers import (
     assert_agrees,
     assert_same_bits,
     case_of,
-    opcheck,
     sample,
 )
 
@@ -247,7 +246,7 @@ def test_opcheck(case: Case, suffix: str) -> None:
             .requires_grad_()
             for i in range(1 if suffix == "" else 2)
         ]
-        opcheck(case.operator(suffix), (*tensors, *case.parameters))
+        torch.library.opcheck(case.operator(suffix), (*tensors, *case.parameters))
 
 
 @pytest.mark.parametrize("name", ["relu", "silu"])
@@ -262,8 +261,10 @@ def test_opcheck_of_other_layouts_and_types(name: str) -> None:
         sample(8, torch.bfloat16),
         sample(8, torch.float64),
     ):
-        opcheck(case.operator(), (input,), test_utils=("test_schema", "test_faketensor"))
-        opcheck(
+        torch.library.opcheck(
+            case.operator(), (input,), test_utils=("test_schema", "test_faketensor")
+        )
+        torch.library.opcheck(
             case.operator("_backward"),
             (input, input.contiguous()),
             test_utils=("test_schema", "test_faketensor"),

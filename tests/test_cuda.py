@@ -56,7 +56,7 @@ def test_values_and_gradients_at_every_start(case: Case, dtype: torch.dtype) -> 
         torch.testing.assert_close(result.double(), expected, rtol=2 * eps, atol=eps / 8)
         assert x.grad is not None
         assert exact.grad is not None
-        torch.testing.assert_close(x.grad.double(), exact.grad, rtol=4 * eps, atol=4 * eps)
+        torch.testing.assert_close(x.grad.double(), exact.grad, rtol=4 * eps, atol=16 * eps)
 
 
 @with_gpu
@@ -103,7 +103,9 @@ def test_every_pattern_of_16_bits(case: Case, dtype: torch.dtype) -> None:
     x = torch.arange(-(2**15), 2**15, device="cuda").to(torch.int16).view(dtype)
     exact = case.rounded(dtype).reference(x.double())
     smallest = torch.finfo(dtype).smallest_normal
-    errors = ulp_errors(case(x), exact, smallest)
+    # torch's gelu and tanhshrink lose every digit of float64 where terms cancel.
+    slack = smallest + torch.finfo(torch.float64).eps * (1 + x.double().abs())
+    errors = ulp_errors(case(x), exact, slack)
     assert errors.max() <= 1, f"{errors.max():.3g} ULP at {x[errors.argmax()]}"
 
 

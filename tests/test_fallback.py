@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as torch_functional
 from torch import Tensor
 
+from activations_ext import _C, nn
 from activations_ext import functional as F
-from activations_ext import nn
 from activations_ext._torchs import torchs
 from helpers import DEFAULT_CASES, Case, run_python, sample, torch_lacks
 
@@ -86,8 +86,8 @@ STRANGE: dict[str, Callable[[], Tensor]] = {
     "sparse CSR": lambda: torch.eye(3).to_sparse_csr(),
     "jagged": jagged,
     "nested": lambda: torch.nested.nested_tensor([sample(6).view(2, 3), sample(9).view(3, 3)]),
-    "mkldnn": lambda: sample(12).view(3, 4).to_mkldnn(),
-    "quantized": lambda: torch.quantize_per_tensor(sample(12), 0.1, 3, torch.quint8),
+    "mkldnn": lambda: sample(12).view(3, 4).cpu().to_mkldnn(),
+    "quantized": lambda: torch.quantize_per_tensor(sample(12).cpu(), 0.1, 3, torch.quint8),
     "masked": masked,
 }
 
@@ -182,6 +182,7 @@ def test_out(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif("cuda" in _C.devices(), reason="CUDA's kernels are there")
 def test_another_device() -> None:
     """A device without our kernels: the meta tensors of a graph stand for it."""
     program = """

@@ -23,7 +23,6 @@ from helpers import (
     assert_same_bits,
     away_from_kinks,
     in_place_gradient,
-    opcheck,
     sample,
 )
 
@@ -139,7 +138,7 @@ def test_forward_mode(case: Case) -> None:
 def test_opcheck(case: Case) -> None:
     """Schema, fake tensors, and AOTAutograd with dynamic shapes."""
     x = (sample(6).clamp(-3, 3) + 0.01).view(2, 3)
-    opcheck(case.operator("_"), (x, *case.parameters))
+    torch.library.opcheck(case.operator("_"), (x, *case.parameters))
 
 
 @pytest.mark.parametrize("name", ["rrelu", "shift_dropout"])

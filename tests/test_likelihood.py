@@ -20,6 +20,7 @@ from activations_ext.likelihood import (
     raw_of,
     scale_of,
 )
+from helpers import device_type
 
 FAMILIES: dict[str, Likelihood] = {
     "Gaussian": Gaussian(),
@@ -315,8 +316,9 @@ def test_errors(name: str) -> None:
 def test_other_errors() -> None:
     with pytest.raises(ValueError, match="'target' to have a class for each row"):
         Categorical().nll(torch.zeros(3, 4), torch.zeros(4, dtype=torch.long))
-    with pytest.raises(IndexError, match="'target' to have classes from 0 to 3"):
-        Categorical().nll(torch.zeros(3, 4), torch.full((3,), 4))
+    if device_type() == "cpu":  # elsewhere it is told later
+        with pytest.raises(IndexError, match="'target' to have classes from 0 to 3"):
+            Categorical().nll(torch.zeros(3, 4), torch.full((3,), 4))
     with pytest.raises(ValueError, match="'components' to be at least 1"):
         MixtureOfGaussians(0)
     with pytest.raises(ValueError, match="'scale_by' to be one of exp, softplus, elu, identity"):

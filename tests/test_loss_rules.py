@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 import activations_ext
 from activations_ext import functional as F
-from helpers import assert_same_bits, sample
+from helpers import assert_same_bits, device_type, sample
 from test_memory import status
 
 Loss = Callable[..., Tensor]
@@ -124,7 +124,7 @@ def test_liger_1283_autocast(dtype: torch.dtype, low: torch.dtype) -> None:
         for function in (F.cross_entropy, torch_functional.cross_entropy):
             x, t = rows(6, 40, dtype)
             leaf = x.requires_grad_()
-            with torch.autocast("cpu", low):
+            with torch.autocast(device_type(), low):
                 loss = function(leaf, t, **options)
             loss.sum().backward()
             results.append((loss.detach(), leaf.grad))

@@ -15,7 +15,6 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from activations_ext import functional as F
 from activations_ext.functional import mixtures
-from helpers import opcheck
 
 nll = F.gaussian_mixture_nll_loss
 SCALES = {
@@ -220,9 +219,9 @@ def test_nothing_is_looked_at_while_something_only_traces() -> None:
 def test_the_operators_keep_their_contract() -> None:
     given = arguments((5,), 3, 2, torch.float32)
     operators = torch.ops.activations_ext
-    opcheck(operators.mixture_nll.default, (*given, 3, 0.0))
+    torch.library.opcheck(operators.mixture_nll.default, (*given, 3, 0.0))
     rest = (torch.ones(5), *(part.detach() for part in given), 3, 0.0)
-    opcheck(operators.mixture_nll_backward.default, rest)
+    torch.library.opcheck(operators.mixture_nll_backward.default, rest)
 
 
 def test_autocast_computes_in_full() -> None:

@@ -11,7 +11,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from activations_ext import functional as F
 from activations_ext import nn
-from helpers import DTYPES, assert_same_bits, opcheck, results_by_capability, sample
+from helpers import DTYPES, assert_same_bits, results_by_capability, sample
 
 pytestmark = pytest.mark.each_capability
 
@@ -265,8 +265,10 @@ def test_compile_and_opcheck() -> None:
             strict=True,
         ):
             assert_same_bits(a, b)
-        opcheck(torch.ops.activations_ext.prelu.default, (input, weight))
-        opcheck(torch.ops.activations_ext.prelu_backward.default, (grad_output, input, weight))
+        torch.library.opcheck(torch.ops.activations_ext.prelu.default, (input, weight))
+        torch.library.opcheck(
+            torch.ops.activations_ext.prelu_backward.default, (grad_output, input, weight)
+        )
 
 
 def test_module_is_torchs() -> None:

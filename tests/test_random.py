@@ -12,7 +12,7 @@ from torch.autograd import gradcheck
 from torch.utils.checkpoint import checkpoint
 
 from activations_ext import functional as F
-from helpers import DTYPES, opcheck, results_by_capability, sample
+from helpers import DTYPES, results_by_capability, rng_state, sample, set_rng_state
 
 pytestmark = pytest.mark.each_capability
 
@@ -44,9 +44,9 @@ def test_the_generator_governs(function: Callable[[Tensor], Tensor], dtype: torc
     assert not torch.equal(first, function(x))
     assert torch.equal(first, seeded(function, x, 1))
     assert not torch.equal(first, seeded(function, x, 2))
-    state = torch.get_rng_state()
+    state = rng_state()
     again = function(x)
-    torch.set_rng_state(state)
+    set_rng_state(state)
     assert torch.equal(again, function(x))
 
 
@@ -138,17 +138,17 @@ def test_seeds_that_differ_in_any_bit_give_other_numbers(
 def test_backward_draws_nothing_and_repeats(function: Callable[[Tensor], Tensor]) -> None:
     x = torch.full((3000,), -1.0, requires_grad=True)
     result = function(x)
-    state = torch.get_rng_state()
+    state = rng_state()
     grads = [
         torch.autograd.grad(result, x, torch.ones(3000), retain_graph=True)[0] for _ in range(2)
     ]
-    assert torch.equal(state, torch.get_rng_state())
+    assert torch.equal(state, rng_state())
     assert torch.equal(grads[0], grads[1])
     result.detach().zero_()
     with torch.no_grad():
-        before = torch.get_rng_state()
+        before = rng_state()
         function(x.detach())
-        assert not torch.equal(before, torch.get_rng_state())
+        assert not torch.equal(before, rng_state())
 
 
 @both
@@ -215,8 +215,8 @@ def test_compile(function: Callable[[Tensor], Tensor]) -> None:
 def test_opcheck() -> None:
     x, seed = sample(2000).requires_grad_(), torch.tensor(123)
     ops = torch.ops.activations_ext
-    opcheck(ops.rrelu_with_seed.default, (x, seed, LOWER, UPPER))
-    opcheck(ops.shift_dropout_with_seed.default, (x, seed, 0.3, -1.0))
+    torch.library.opcheck(ops.rrelu_with_seed.default, (x, seed, LOWER, UPPER))
+    torch.library.opcheck(ops.shift_dropout_with_seed.default, (x, seed, 0.3, -1.0))
 
 
 def test_a_wrong_seed_is_refused() -> None:

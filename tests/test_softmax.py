@@ -15,7 +15,7 @@ from torch.testing._internal.common_methods_invocations import op_db
 
 from activations_ext import functional as F
 from activations_ext import nn
-from helpers import DTYPES, assert_same_bits, results_by_capability, sample
+from helpers import DTYPES, assert_same_bits, device_type, results_by_capability, sample
 
 NAMES = ("softmax", "log_softmax", "softmin")
 every_name = pytest.mark.parametrize("name", NAMES)
@@ -172,7 +172,7 @@ def test_torchs_own_samples(name: str, dtype: torch.dtype) -> None:
     for op in op_db:
         if op.name not in (name, f"nn.functional.{name}"):
             continue
-        for s in op.sample_inputs("cpu", dtype, requires_grad=True):
+        for s in op.sample_inputs(device_type(), dtype, requires_grad=True):
             result, expected = (f(s.input, *s.args, **s.kwargs) for f in (ours, torchs))
             # torch rounds a sum of logits' size first, which loses the digits of results near 0.
             wide = torchs(s.input.double(), *s.args, **{**s.kwargs, "dtype": None})
@@ -238,7 +238,7 @@ def test_where_there_is_no_kernel_torchs_runs(name: str) -> None:
                 ours(wrong, dim)
         else:
             torch.testing.assert_close(ours(wrong, dim), expected)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(device_type(), torch.bfloat16):
         assert ours(numbers(3, 4), 1).dtype == torchs(numbers(3, 4), 1).dtype
 
 

@@ -114,7 +114,7 @@ class MixtureDensityHead(torch.nn.Module):
         target = target.detach().to("cpu", torch.float64)
         of_part = _parts(target, components, seed)
         parts = [target[of_part == c] for c in range(components)]
-        share = torch.tensor([len(part) / len(target) for part in parts])
+        share = target.new_tensor([len(part) / len(target) for part in parts])
         mean = torch.stack([part.mean(0) for part in parts])
         spread = torch.stack([part.std(0, correction=0) for part in parts])
         # A part of equal targets would make a component without width.
@@ -134,5 +134,5 @@ def _parts(target: Tensor, components: int, seed: int) -> Tensor:
     clusters = KMeans(components, n_init=4, random_state=seed).fit(target.numpy())
     labels = torch.from_numpy(clusters.labels_).long()
     if len(labels.unique()) < components:  # fewer distinct targets than components
-        return torch.arange(len(target)) * components // len(target)
+        return torch.arange(len(target), device=target.device) * components // len(target)
     return labels

@@ -87,7 +87,9 @@ struct GraphNode : torch::autograd::Node {
       const at::Tensor kept = as_tensor(tensor);
       is_output_[i] = std::any_of(results.begin(), results.end(),
                                   [&](const at::Tensor& result) { return result.is_same(kept); });
-      tensors_[i] = SavedVariable(kept, is_output_[i]);
+      const bool view = is_output_[i] && kept.is_view();
+      tensors_[i] = SavedVariable(kept, is_output_[i], view);
+      belongs_to_copy_slices_ |= view;
       set_tensor(tensor, at::Tensor());
       ++i;
     });
@@ -102,7 +104,10 @@ struct GraphNode : torch::autograd::Node {
     return Rule::gradients(std::move(grads), unpacked(), needed());
   }
 
+  // After an operator in place on a view, torch's CopySlices calls this node and drops it with what
+  // it saved. The graph of a gradient may lead here too, and the engine comes to either first.
   void release_variables() override {
+    if (belongs_to_copy_slices_) return;
     std::lock_guard<std::mutex> lock(mutex_);
     for (SavedVariable& variable : tensors_) variable.reset_data();
   }
@@ -145,6 +150,7 @@ struct GraphNode : torch::autograd::Node {
   Saved numbers_;  // its tensors are in the array below
   std::array<SavedVariable, kTensors> tensors_;
   std::array<bool, kTensors> is_output_ = {};
+  bool belongs_to_copy_slices_ = false;
 
   using Needed = activations_ext::Needed<Rule::kInputs>;
 
