@@ -14,7 +14,7 @@ import activations_ext._C as _C
 from activations_ext._call import has_kernel, is_wrapper, overridable
 from activations_ext._torchs import torchs
 from activations_ext.functional import linear_ops  # noqa: F401 — for compiled graphs
-from activations_ext.functional.linear_rows import LinearLoss, LinearStatistics
+from activations_ext.functional.linear_rows import LinearLoss, LinearStatistics, default_budget
 from activations_ext.functional.losses import as_integer, cross_entropy, fits
 from activations_ext.functional.row_losses import (
     Statistics,
@@ -27,10 +27,6 @@ from activations_ext.functional.row_losses import (
 )
 
 _NAME = "linear_cross_entropy"
-
-MEMORY_BUDGET = 2**28
-"""Bytes for a chunk of logits: large enough for the matrix products to be at full
-speed, small beside the weight of a large vocabulary."""
 
 
 @overridable
@@ -53,7 +49,7 @@ def linear_cross_entropy(
     return_lse: bool = False,
     return_log_prob: bool = False,
     return_entropy: bool = False,
-    memory_budget: int = MEMORY_BUDGET,
+    memory_budget: int | None = None,
 ) -> Any:
     """``cross_entropy(linear(input, linear_weight, linear_bias), target)`` without all the logits.
 
@@ -81,7 +77,8 @@ def linear_cross_entropy(
         options: torch's, for its own chunks. Ignored: ``memory_budget`` limits a chunk.
         memory_budget: bytes that a chunk of logits may take, which its gradient overwrites; twice
             as many in a compiled graph, and with ``return_entropy`` in backward. One row at least
-            is done at a time.
+            is done at a time. None is 256 MiB and, on a GPU for 16-bit weights, at least what the
+            weight's gradient takes, which is allocated only after the chunks are gone.
         z_loss, softcap, token_weight, num_items, zero_if_empty: as ``cross_entropy``'s.
         return_lse, return_log_prob, return_entropy: as ``cross_entropy``'s.
 
@@ -100,6 +97,8 @@ def linear_cross_entropy(
         >>> F.linear_cross_entropy(hidden, weight, torch.tensor([0, 1]))
         tensor(0.2513)
     """
+    if memory_budget is None:
+        memory_budget = default_budget(linear_weight)
     memory_budget = as_integer(_NAME, "memory_budget", memory_budget)
     if memory_budget <= 0:
         raise ValueError(

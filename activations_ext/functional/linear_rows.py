@@ -142,6 +142,16 @@ def scale_for(of: Linear, *factors: Tensor | None) -> Tensor | None:
     return torch.where(limit.isfinite(), limit.log2().floor().clamp(-60, 60).exp2(), 1.0)
 
 
+def default_budget(weight: Tensor) -> int:
+    """Bytes for a chunk of logits: large enough for the matrix products to be at full speed, small
+    beside the weight of a large vocabulary. On a GPU each chunk reads and writes the sum of the
+    weight's gradient, so that there are as few as fit where the rounded gradient will be."""
+    least = 2**28
+    if not weight.is_cuda or weight.dtype.itemsize != 2:
+        return least
+    return max(least, weight.numel() * weight.dtype.itemsize)
+
+
 class Accumulated:
     """Gradients, chunk by chunk, times the ``scale`` that those of the logits come with. The
     weight's and the bias' are summed in float32 at least: in 16 bits a sum of many chunks would
@@ -150,8 +160,9 @@ class Accumulated:
     def __init__(self, of: Linear, needed: tuple[bool, ...]) -> None:
         wide = torch.float64 if of.weight.dtype == torch.float64 else torch.float32
         self.hidden = torch.empty_like(of.hidden) if needed[0] else None
+        self.is_empty = True
         self.weight = (
-            torch.zeros(of.weight.shape, dtype=wide, device=of.weight.device) if needed[1] else None
+            torch.empty(of.weight.shape, dtype=wide, device=of.weight.device) if needed[1] else None
         )
         self.bias = (
             torch.zeros(of.weight.shape[:1], dtype=wide, device=of.weight.device)
@@ -165,24 +176,27 @@ class Accumulated:
         grad_logits = grad_logits.to(chunk.weight.dtype)
         if self.hidden is not None:
             torch.mm(grad_logits, chunk.weight, out=self.hidden[part])
-        if self.weight is None:
-            return
-        if grad_logits.dtype == self.weight.dtype:
-            self.weight.addmm_(grad_logits.t(), chunk.hidden)
-        elif grad_logits.is_cuda:
-            torch.addmm(  # within the product: no other array of the weight's size
-                self.weight,
-                grad_logits.t(),
-                chunk.hidden,
-                out_dtype=self.weight.dtype,
-                out=self.weight,
-            )
+        if self.weight is not None:
+            self._add_to_weight(grad_logits.t(), chunk.hidden)
+
+    def _add_to_weight(self, a: Tensor, b: Tensor) -> None:
+        assert self.weight is not None
+        wide = self.weight.dtype
+        options: dict[str, Any] = {"out": self.weight}
+        if a.dtype != wide and a.is_cuda:
+            # Widened within the product: no other array has the weight's size.
+            options["out_dtype"] = wide
         else:
-            self.weight.addmm_(
-                grad_logits.t().to(self.weight.dtype), chunk.hidden.to(self.weight.dtype)
-            )
+            a, b = a.to(wide), b.to(wide)
+        if self.is_empty:
+            torch.mm(a, b, **options)
+        else:
+            torch.addmm(self.weight, a, b, **options)
+        self.is_empty = False
 
     def sums(self) -> Gradients:
+        if self.is_empty and self.weight is not None:
+            self.weight.zero_()
         return self.hidden, self.weight, self.bias
 
 
@@ -193,6 +207,8 @@ def times(sum_: Tensor, factor: Tensor | None, dtype: torch.dtype) -> Tensor:
     if not are_plain(factor):
         return (sum_ * factor).to(dtype)
     wide = torch.promote_types(sum_.dtype, factor.dtype)  # 2^16 is no number of float16
+    if sum_.is_cuda and sum_.dtype == wide:  # rounded as it is written: one pass
+        return torch.mul(sum_, factor, out=torch.empty_like(sum_, dtype=dtype))
     return sum_.to(wide).mul_(factor).to(dtype)
 
 
