@@ -2,7 +2,8 @@
 
     python -m benchmarks.cuda [--seconds 420] [--groups rows,losses] [--out DIR] [--device cuda]
 
-Writes cuda.json, after every line, with the card, the driver and torch; and cuda.png. What a GPU's
+Writes cuda.json and the table cuda.md after every line, with the card, the driver and torch; and
+cuda.png. What a GPU's
 half hour must answer comes first: losses, the linear loss, rows, small calls, then each activation,
 until the time is up. `--device cpu` tries the program itself where there is no GPU.
 """
@@ -346,6 +347,34 @@ def line(one: Row) -> str:
     return f"{one['name']:32} {one['dtype']:9} {one['shape']!s:18} {ours * 1e6:9.1f} µs  {times}"
 
 
+def table(facts: dict[str, str], found: list[Row]) -> str:
+    """In Markdown: our time, and how many times it the others take."""
+    others = list(dict.fromkeys(name for one in found for name in one["times_faster_than"]))
+    lines = [
+        "# On a GPU",
+        "",
+        ", ".join(f"{name} {value}" for name, value in facts.items()) + ".",
+        "Speedups over the others (their median time over ours, interleaved, warm); `copy` is a",
+        "copy of the same bytes. Bold: below the target in `benchmarks/cuda.py`.",
+        "",
+        "| | dtype | shape | µs | " + " | ".join(others) + " |",
+        "|---|---|---|---:|" + "---:|" * len(others),
+    ]
+    for one in found:
+        met = verdicts(one)
+        ratios = []
+        for other in others:
+            times = one["times_faster_than"].get(other)
+            shown = "" if times is None else f"{times:.2f}"
+            ratios.append(shown if met.get(other, True) else f"**{shown}**")
+        shape = one["shape"]
+        size = " × ".join(f"{n:,}" for n in shape) if isinstance(shape, (list, tuple)) else shape
+        ours = one["seconds"].get("ours", float("nan")) * 1e6
+        cells = [one["name"], one["dtype"], str(size), f"{ours:,.1f}", *ratios]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def draw(found: list[Row], path: Path, title: str) -> None:
     import matplotlib
 
@@ -381,6 +410,7 @@ def main() -> None:
         print(line(one), flush=True)
         text = json.dumps({**facts, "rows": found}, indent=1)
         (options.out / "cuda.json").write_text(text + "\n")
+        (options.out / "cuda.md").write_text(table(facts, found))
         if perf_counter() - start > options.seconds:
             break
     draw(found, options.out / "cuda.png", facts.get("card", "no GPU"))

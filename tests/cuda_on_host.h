@@ -17,6 +17,7 @@
 #include <memory>
 #include <numeric>
 #include <random>
+#include <utility>
 #include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -24,7 +25,7 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-// One block runs at a time.
+// One block runs at a time, or the blocks of one cluster; these use static_shared() instead.
 #undef __shared__
 #define __shared__ static
 
@@ -43,11 +44,27 @@ inline std::mt19937& random_order() {
   return generator;
 }
 
+constexpr std::size_t kSharedBytes = 64 << 10;  // of the device
+constexpr int kMostBlocksOfCluster = 4;
+constexpr std::size_t kStaticBytes = 48 << 10;
+
+// Shared memory of the blocks that run: `dynamic` has so many bytes and not one more.
+struct Shared {
+  std::unique_ptr<char[]> dynamic;
+  std::vector<char> fixed;
+};
+inline std::vector<Shared> shared_memory;
+
+// Blocks that run at the same time: one, or those of a cluster, whose ranks are blockIdx.y.
 class Block {
  public:
-  Block(int threads, std::function<void()> kernel) : kernel_(std::move(kernel)) {
-    for (int i = 0; i < threads; ++i) fibers_.push_back({.stack = stack(i)});
+  Block(int threads, int blocks, std::function<void()> kernel)
+      : threads_(threads), kernel_(std::move(kernel)) {
+    for (int i = 0; i < threads * blocks; ++i) fibers_.push_back({.stack = stack(i)});
+    slots_.resize(fibers_.size());
   }
+  // Of the thread that runs.
+  static int rank() { return current_->running_ / current_->threads_; }
 
   // Returns when every thread has.
   void run() {
@@ -58,18 +75,20 @@ class Block {
     while (
         std::any_of(fibers_.begin(), fibers_.end(), [](const Fiber& f) { return f.at != kEnd; })) {
       std::shuffle(order.begin(), order.end(), random_order());
-      // Half of the time one warp runs ahead as far as it can.
-      const int warps = int((fibers_.size() + kWarp - 1) / kWarp);
-      const int ahead = random_order()() % 2 == 0 ? int(random_order()() % warps) : -1;
-      bool moved = step(order, ahead);
-      while (ahead >= 0 && step(order, ahead)) moved = true;
-      if (moved || step(order, -1)) continue;
+      // Most of the time one warp or one block runs ahead as far as it can.
+      const int all = int(fibers_.size()), sizes[] = {all, kWarp, threads_};
+      const int size = sizes[random_order()() % 3];
+      const int first = int(random_order()() % ((all + size - 1) / size)) * size;
+      const int last = std::min(first + size, all);
+      bool moved = step(order, first, last);
+      while (size < all && step(order, first, last)) moved = true;
+      if (moved || step(order, 0, all)) continue;
       std::puts("threads wait at different barriers");
       std::exit(1);
     }
   }
 
-  enum Place { kCode, kWarpBarrier, kBlockBarrier, kEnd };
+  enum Place { kCode, kWarpBarrier, kBlockBarrier, kClusterBarrier, kEnd };
 
   static void wait(Place barrier) {
     current_->fibers_[current_->running_].at = barrier;
@@ -120,17 +139,19 @@ class Block {
     return stacks[i].get();
   }
 
-  // Each thread of a warp, or of all for −1, up to its next barrier; false if none could move.
-  bool step(const std::vector<int>& order, int only) {
+  // Each thread from `first` to `last` up to its next barrier; false if none could move.
+  bool step(const std::vector<int>& order, int first, int last) {
     bool moved = false;
     for (const int thread : order) {
-      if (fibers_[thread].at != kCode || (only >= 0 && thread / kWarp != only)) continue;
+      if (fibers_[thread].at != kCode || thread < first || thread >= last) continue;
       resume(thread);
       moved = true;
     }
     for (std::size_t warp = 0; warp < fibers_.size(); warp += kWarp)
       moved |= release(warp, std::min(warp + kWarp, fibers_.size()), kWarpBarrier);
-    return release(0, fibers_.size(), kBlockBarrier) || moved;
+    for (std::size_t block = 0; block < fibers_.size(); block += threads_)
+      moved |= release(block, block + threads_, kBlockBarrier);
+    return release(0, fibers_.size(), kClusterBarrier) || moved;
   }
 
   // Those of a group, once all of them that have not ended stand at its barrier.
@@ -155,7 +176,8 @@ class Block {
 
   void resume(int thread) {
     running_ = thread;
-    threadIdx = {unsigned(thread), 0, 0};
+    threadIdx = {unsigned(thread % threads_), 0, 0};
+    if (int(fibers_.size()) > threads_) blockIdx.y = unsigned(thread / threads_);
     Fiber& fiber = fibers_[thread];
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_start_switch_fiber(&sanitizer_, fiber.stack, kStack);
@@ -189,7 +211,8 @@ class Block {
 
   inline static Block* current_ = nullptr;
   std::vector<Fiber> fibers_;
-  Slot slots_[1024];
+  std::vector<Slot> slots_;
+  int threads_;
   std::function<void()> kernel_;
   ucontext_t scheduler_;
   int running_ = 0;
@@ -198,41 +221,65 @@ class Block {
   std::size_t stack_size_ = 0;
 };
 
-constexpr std::size_t kSharedBytes = 64 << 10;  // of the device
+inline void* dynamic_shared() { return shared_memory[Block::rank()].dynamic.get(); }
 
-// Of the block that runs: so many bytes and not one more.
-inline std::unique_ptr<char[]> shared_memory;
-inline void* dynamic_shared() { return shared_memory.get(); }
+inline std::size_t static_used = 0;
+// A place for each size, as each instance of the device's function has one.
+template <int kBytes>
+char* static_shared() {
+  static const std::size_t place =
+      std::exchange(static_used, static_used + (kBytes + 15) / 16 * 16);
+  if (place + kBytes > kStaticBytes) std::abort();
+  return shared_memory[Block::rank()].fixed.data() + place;
+}
+template <class T>
+const T* shared_of(const T* mine, int rank) {
+  const auto* const bytes = reinterpret_cast<const char*>(mine);
+  const std::size_t place = bytes - shared_memory[Block::rank()].fixed.data();
+  return reinterpret_cast<const T*>(shared_memory[rank].fixed.data() + place);
+}
 
-// kernel<<<blocks, threads, shared>>>(arguments…)
+// kernel<<<blocks, threads, shared>>>(arguments…); blocks of the same x are a cluster, if
+// `cluster`.
 template <class... Parameters, class... Arguments>
 void launch_with_shared(void (*kernel)(Parameters...), dim3 blocks, unsigned threads,
-                        unsigned shared, Arguments... arguments) {
+                        unsigned shared, bool cluster, Arguments... arguments) {
+  const unsigned at_once = cluster ? blocks.y : 1;
+  if (at_once > kMostBlocksOfCluster || (at_once > 1 && threads % kWarp != 0)) {
+    std::puts("a cluster that the device does not take");
+    std::exit(1);
+  }
   if (shared > kSharedBytes) {
     std::puts("more shared memory than the device has");
     std::exit(1);
   }
-  if (shared > 0) shared_memory.reset(new char[shared]);
+  for (unsigned rank = 0; rank < at_once; ++rank) {
+    shared_memory.push_back({.fixed = std::vector<char>(kStaticBytes)});
+    if (shared > 0) shared_memory.back().dynamic.reset(new char[shared]);
+  }
   if (blocks.x == 0 || blocks.y == 0 || blocks.y > 65535 || threads == 0 || threads > 1024) {
     std::puts("a launch that CUDA refuses");
     std::exit(1);
   }
   gridDim = blocks, blockDim = dim3(threads);
-  std::vector<unsigned> order(blocks.x * blocks.y);
+  std::vector<unsigned> order(blocks.x * (blocks.y / at_once));
   std::iota(order.begin(), order.end(), 0u);
   std::shuffle(order.begin(), order.end(), random_order());
   for (const unsigned block : order) {
     blockIdx = {block % blocks.x, block / blocks.x, 0};
-    if (shared > 0) std::memset(shared_memory.get(), 0xff, shared);
-    Block(int(threads), [&] { kernel(arguments...); }).run();
+    for (Shared& of_block : shared_memory) {
+      if (shared > 0) std::memset(of_block.dynamic.get(), 0xff, shared);
+      std::fill(of_block.fixed.begin(), of_block.fixed.end(), char(0xff));
+    }
+    Block(int(threads), int(at_once), [&] { kernel(arguments...); }).run();
   }
-  shared_memory.reset();
+  shared_memory.clear();
 }
 
 // kernel<<<blocks, threads>>>(arguments…)
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 blocks, unsigned threads, Arguments... arguments) {
-  launch_with_shared(kernel, blocks, threads, 0, arguments...);
+  launch_with_shared(kernel, blocks, threads, 0, false, arguments...);
 }
 
 // What lane `from(lane)` has; the own value where that lane is none of the warp's.

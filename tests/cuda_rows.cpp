@@ -45,9 +45,10 @@ struct Comparison {
 
   int64_t rows, classes;
   Layout layout;
+  int start = 1;  // of the first row, in elements from a multiple of 16 bytes
   RowShape shape = {rows, rows, classes};
   RowLayout at = layout.of(rows, classes);
-  Array<S> logits = drawn<S>(layout.size(rows, classes), 3.0, 1);
+  Array<S> logits = drawn<S>(layout.size(rows, classes), 3.0, start);
 
   void special_rows() {
     const auto set = [&](int64_t row, int64_t c, double x) {
@@ -267,7 +268,8 @@ struct Comparison {
       cpu::SoftmaxKernels on_cpu[kNumbers];
       cpu::fill_table<F, CpuNumber>(on_cpu, kNumber);
       const auto& cpus = on_cpu[int(kNumber)];
-      Array<S> x(logits.size(), 1), expected(logits), g(logits.size(), 1), expected_g(logits);
+      Array<S> x(logits.size(), start), expected(logits), g(logits.size(), start),
+          expected_g(logits);
       std::memset(x.data(), 0, x.size() * sizeof(S));
       std::memset(g.data(), 0, x.size() * sizeof(S));
       std::memset(expected.data(), 0, x.size() * sizeof(S));
@@ -275,7 +277,7 @@ struct Comparison {
       kernels.forward(shape, in(logits), out(x), nullptr);
       cpus.forward(shape, in(logits), out(expected), false, 0, rows);
       same(x, expected, rounding(), name);
-      const auto grad = drawn<S>(logits.size(), 1.0, 1);
+      const auto grad = drawn<S>(logits.size(), 1.0, start);
       kernels.backward(shape, in(grad), in(expected), out(g), nullptr);
       cpus.backward(shape, in(grad), in(expected), out(expected_g), false, 0, rows);
       same(g, expected_g, 20 * rounding(), name);
@@ -332,11 +334,15 @@ void compare_losses() {
   }
 }
 
-// Long enough for shared memory, and to be split over blocks.
+// Long enough for shared memory, to be split over blocks, for a cluster, and for neither.
 template <class S>
 void long_rows() {
-  for (const int64_t classes : {9000, 16400}) {
-    Comparison<S> comparison{3, classes, kApart};
+  for (const int64_t classes : {9000, 16400, 33'000, 140'000}) {
+    Comparison<S> comparison{classes < 20'000 ? 3 : 1, classes, kApart};
+    if (classes > 20'000) {
+      comparison.softmax();
+      continue;
+    }
     comparison.shape = {3, 1, classes};
     comparison.at = {classes + 3, 0, 1};
     expect(cuda::row_splits(comparison.shape) > 1, "long rows are not split");
@@ -346,18 +352,30 @@ void long_rows() {
   }
 }
 
-// One block, which does several rows one after another.
-void several_rounds() {
+// Few classes of dense rows, more rows than a block has, and the last block's not whole packs.
+template <class S>
+void tiles() {
+  for (const int64_t classes : {1, 2, 7, 10, 16, 17, 40, 64}) {
+    Comparison<S> comparison{classes > 16 ? 67 : 259, classes, kContiguous, 0};
+    comparison.softmax();
+    comparison.special_rows();
+    comparison.softmax();
+  }
+}
+
+// One block or one cluster, which does several rows one after another.
+void several_rounds(unsigned blocks) {
   const int64_t rows = 5, classes = 2100;
   const auto logits = drawn<float>(rows * classes), grad = drawn<float>(rows * classes);
   Array<float> out(rows * classes);
   const RowShape shape = {rows, 1, classes};
   const RowLayout at = {classes, 0, 1};
-  cuda_on_host::launch(
+  cuda_on_host::launch_with_shared(
       &cuda::softmax_backward_rows<
           LogSoftmax, float, cuda::Team<cuda::kRowThreads, cuda::By::kPacks>, cuda::Keep::kNowhere>,
-      dim3(1), cuda::kRowThreads, shape, Matrix<const void*>{grad.data(), at},
-      Matrix<const void*>{logits.data(), at}, Matrix<void*>{out.data(), at});
+      dim3(1, blocks), cuda::kRowThreads, 0, blocks > 1, shape,
+      Matrix<const void*>{grad.data(), at}, Matrix<const void*>{logits.data(), at},
+      Matrix<void*>{out.data(), at});
   for (int64_t r = 0; r < rows; ++r) {
     double sum = 0;
     for (int64_t c = 0; c < classes; ++c) sum += grad[r * classes + c];
@@ -372,7 +390,12 @@ void several_rounds() {
 }  // namespace
 
 int main() {
-  several_rounds();
+  several_rounds(1);
+  several_rounds(2);
+  tiles<float>();
+  tiles<double>();
+  tiles<cuda::BFloat16>();
+  tiles<cuda::Half>();
   for (const int64_t classes : {1, 7, 10, 129, 300, 1030, 2100})
     for (const Layout& layout : {kContiguous, kApart, kOutside}) {
       compare<float>(layout, 9, classes);

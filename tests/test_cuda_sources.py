@@ -143,6 +143,24 @@ FAULTS: dict[str, dict[str, Fault]] = {
             "int(i - span_.first) / Loaded::kCount",
             "int(i - span_.first) / Loaded::kCount / 2",
         ),
+        "a block of a cluster left out": Fault("rows.cuh", "1", "2", "int rank = "),
+        "blocks that do not wait for the cluster": Fault(
+            "rows.cuh", "cluster_barrier();", "", after="\n  mine = *shared_of"
+        ),
+        "sums overwritten before the cluster has read them": Fault(
+            "rows.cuh", "cluster_barrier();", "", after="  // before anyone writes the next"
+        ),
+        "a part of a row that two blocks have": Fault(
+            "rows.cuh", "split * each < classes ? split * each : classes", "0", before="begin = "
+        ),
+        "a tile stored before all have written it": Fault(
+            "tiles.cuh", "__syncthreads();", "", after="  // all have been written"
+        ),
+        "a tile read before all is there": Fault(
+            "tiles.cuh", "__syncthreads();", "", after="  // all are there"
+        ),
+        "a tile without its last numbers": Fault("tiles.cuh", "i < count()", "false"),
+        "a pack of one row only": Fault("tiles.cuh", "++column == classes_", "false"),
         "columns taken for rows": Fault("rows.cuh", "kApart ? 32 : 1", "1"),
         "a part of a split row left out": Fault("statistics_rows.cuh", "1", "2", "int split = "),
         "the losses of one block only": Fault(

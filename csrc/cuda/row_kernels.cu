@@ -6,12 +6,13 @@
 #include "launch_kernel.cuh"
 #include "softmax_rows.cuh"
 #include "statistics_rows.cuh"
+#include "tiles.cuh"
 
 namespace activations_ext::cuda {
 namespace {
 
-// Two blocks of a multiprocessor's 228 KB.
-constexpr int64_t kMostShared = 112 << 10;
+// Three blocks of a multiprocessor's 228 KB, which keep enough of them in flight.
+constexpr int64_t kMostShared = 64 << 10;
 
 // Packs of one row are packs of the other.
 template <class S>
@@ -25,8 +26,8 @@ bool alike(const RowShape& shape, Matrix<const void*> a, Matrix<const void*> b) 
          (shape.rows <= shape.inner || in_pack(a.at.outer_stride - b.at.outer_stride) == 0);
 }
 
-// run.template operator()<Team>() for matrices that are read and written together: about four units
-// a thread.
+// run.template operator()<Team>() for matrices that are read and written together: up to eight
+// units a thread, as far as a team can be so large.
 template <class S, class Run>
 void with_team(const RowShape& shape, std::initializer_list<Matrix<const void*>> matrices,
                Run run) {
@@ -41,25 +42,55 @@ void with_team(const RowShape& shape, std::initializer_list<Matrix<const void*>>
   for (const Matrix<const void*>& other : matrices)
     if (!alike<S>(shape, first, other))
       return run.template operator()<Team<kRowThreads, By::kNumbers>>();
-  if (classes <= 128 * Pack<S>::kCount) return run.template operator()<Team<32, By::kPacks>>();
+  if (classes <= 256 * Pack<S>::kCount) return run.template operator()<Team<32, By::kPacks>>();
   run.template operator()<Team<kRowThreads, By::kPacks>>();
 }
 
-// run.template operator()<Team, Keep>(shared memory): for two passes over `rows` rows.
+// run.template operator()<Team, Keep>(blocks): for two passes over kRows rows, which stay in
+// registers, or else in the shared memory of as few blocks as can hold them.
 template <class S, int kRows, class Run>
 void with_keep(const RowShape& shape, std::initializer_list<Matrix<const void*>> matrices,
                Run run) {
   with_team<S>(shape, matrices, [&]<class Team>() {
+    const int64_t blocks = Team::blocks(shape.rows);
     const int64_t units = shape.classes / (Team::kInPacks ? Pack<S>::kCount : 1);
-    const int64_t bytes = units * kRows * int64_t(sizeof(Pack<S>));
     if (units <= Team::kThreads * TwoLooks<S, Team, Keep::kInRegisters, kRows>::kHeld)
-      return run.template operator()<Team, Keep::kInRegisters>(0);
-    if constexpr (Team::kInPacks) {
-      if (bytes <= std::min(kMostShared, shared_bytes_of_device()))
-        return run.template operator()<Team, Keep::kInShared>(int(bytes));
+      return run.template operator()<Team, Keep::kInRegisters>({blocks});
+    if constexpr (Team::kInPacks && Team::kThreads == kRowThreads) {
+      const int64_t most = std::min(kMostShared, shared_bytes_of_device());
+      for (int splits = 1; splits <= most_blocks_of_cluster(); splits *= 2) {
+        const int64_t bytes = Part::most(shape.classes, splits) * kRows * int64_t(sizeof(S));
+        if (bytes <= most)
+          return run.template operator()<Team, Keep::kInShared>(
+              {blocks, splits, int(bytes), splits > 1});
+      }
     }
-    run.template operator()<Team, Keep::kNowhere>(0);
+    run.template operator()<Team, Keep::kNowhere>({blocks});
   });
+}
+
+// run.template operator()<Team>(blocks) for dense rows of few classes, at multiples of 16 bytes.
+// False: these are none.
+template <class S, class Run>
+bool with_tiles(const RowShape& shape, std::initializer_list<Matrix<const void*>> matrices,
+                Run run) {
+  if (shape.classes > 64) return false;
+  for (const auto& [data, at] : matrices) {
+    const bool dense =
+        (at.class_stride == 1 || shape.classes == 1) && at.inner_stride == shape.classes &&
+        (shape.rows <= shape.inner || at.outer_stride == shape.inner * shape.classes);
+    if (!dense || before_aligned(static_cast<const S*>(data)) != 0) return false;
+  }
+  const auto with = [&]<class Team>() {
+    const int64_t bytes = Tile<S, Team>::bytes(shape.classes, int(matrices.size()) - 1);
+    if (bytes > std::min(kMostShared, shared_bytes_of_device())) return false;
+    // Each block has its rows once.
+    run.template operator()<Team>(
+        Blocks{(shape.rows + Team::kTeams - 1) / Team::kTeams, 1, int(bytes)});
+    return true;
+  };
+  return shape.classes <= 16 ? with.template operator()<Team<1>>()
+                             : with.template operator()<Team<4>>();
 }
 
 // run.template operator()<With, whether there is a softcap>()
@@ -132,20 +163,32 @@ void queue_cross_entropy(const CrossEntropyJob& job, void* partial, cudaStream_t
 template <class F, class S>
 void queue_softmax(const RowShape& shape, Matrix<const void*> input, Matrix<void*> out,
                    cudaStream_t stream) {
-  with_keep<S, 1>(shape, {input, {out.data, out.at}}, [&]<class Team, Keep kKeep>(int shared) {
-    launch(&softmax_rows<F, S, Team, kKeep>, {Team::blocks(shape.rows), 1, shared}, kRowThreads,
-           stream, shape, input, out);
+  const bool done =
+      with_tiles<S>(shape, {input, {out.data, out.at}}, [&]<class Team>(Blocks blocks) {
+        launch(&softmax_tiles<F, S, Team>, blocks, kRowThreads, stream, shape,
+               static_cast<const S*>(input.data), static_cast<S*>(out.data));
+      });
+  if (done) return;
+  with_keep<S, 1>(shape, {input, {out.data, out.at}}, [&]<class Team, Keep kKeep>(Blocks blocks) {
+    launch(&softmax_rows<F, S, Team, kKeep>, blocks, kRowThreads, stream, shape, input, out);
   });
 }
 
 template <class F, class S>
 void queue_softmax_backward(const RowShape& shape, Matrix<const void*> grad_output,
                             Matrix<const void*> result, Matrix<void*> out, cudaStream_t stream) {
-  with_keep<S, 2>(
-      shape, {grad_output, result, {out.data, out.at}}, [&]<class Team, Keep kKeep>(int shared) {
-        launch(&softmax_backward_rows<F, S, Team, kKeep>, {Team::blocks(shape.rows), 1, shared},
-               kRowThreads, stream, shape, grad_output, result, out);
+  const bool done = with_tiles<S>(
+      shape, {grad_output, result, {out.data, out.at}}, [&]<class Team>(Blocks blocks) {
+        launch(&softmax_backward_tiles<F, S, Team>, blocks, kRowThreads, stream, shape,
+               static_cast<const S*>(grad_output.data), static_cast<const S*>(result.data),
+               static_cast<S*>(out.data));
       });
+  if (done) return;
+  with_keep<S, 2>(shape, {grad_output, result, {out.data, out.at}},
+                  [&]<class Team, Keep kKeep>(Blocks blocks) {
+                    launch(&softmax_backward_rows<F, S, Team, kKeep>, blocks, kRowThreads, stream,
+                           shape, grad_output, result, out);
+                  });
 }
 
 template <class S>

@@ -81,8 +81,7 @@ struct Team {
   template <int kColumns, class T, class Combine>
   static __device__ T over_warps(T mine, int column, Combine combine) {
     constexpr int kWarps = kRowThreads / 32;
-    alignas(16) __shared__ char bytes[kWarps * kColumns * sizeof(T)];
-    T* const of_warps = reinterpret_cast<T*>(bytes);
+    T* const of_warps = reinterpret_cast<T*>(static_shared<int(kWarps * kColumns * sizeof(T))>());
     if (int(threadIdx.x) % 32 < kColumns)
       of_warps[threadIdx.x / 32 * kColumns + threadIdx.x % 32] = mine;
     __syncthreads();
@@ -102,6 +101,32 @@ struct Team {
     for (int i = 0; i < kWords; ++i) words[i] = __shfl_xor_sync(~0u, words[i], distance);
     std::memcpy(&value, words, sizeof(T));
     return value;
+  }
+};
+
+// Combines the values of the blocks of a cluster, which share a row, in a fixed order.
+template <class T, class Combine>
+__device__ T over_cluster(T mine, Combine combine) {
+  T* const of_block = reinterpret_cast<T*>(static_shared<int(sizeof(T))>());
+  if (threadIdx.x == 0) *of_block = mine;
+  cluster_barrier();
+  mine = *shared_of(of_block, 0);
+  for (int rank = 1; rank < int(gridDim.y); ++rank)
+    mine = combine(mine, *shared_of(of_block, rank));
+  cluster_barrier();  // before anyone writes the next or ends
+  return mine;
+}
+
+// Part `split` of `splits` of a row, in multiples of a pack.
+struct Part {
+  int64_t begin, end;
+  __host__ __device__ static int64_t most(int64_t classes, int splits) {
+    return (classes + splits - 1) / splits + 15 & ~int64_t(15);
+  }
+  __device__ Part(int64_t classes, int splits, int split) {
+    const int64_t each = most(classes, splits);
+    begin = split * each < classes ? split * each : classes;
+    end = begin + each < classes ? begin + each : classes;
   }
 };
 
@@ -206,7 +231,7 @@ enum class Keep { kInRegisters, kInShared, kNowhere };
 template <class S, class Team, Keep kKeep, int kRows>
 class TwoLooks {
  public:
-  static constexpr int kHeld = Team::kInPacks ? 4 : 16;  // units of a thread, in registers
+  static constexpr int kHeld = Team::kInPacks ? 8 : 16;  // units of a thread, in registers
 
   __device__ TwoLooks(const Span<S, Team>& span, const RowsOf<S, Team, kRows>& rows)
       : span_(span), rows_(rows) {}
@@ -310,11 +335,21 @@ struct TeamSums {
   }
 };
 
-// Over all threads of the team.
+// Over all threads of a team.
 template <class Team, bool kAll, class T>
 __device__ TeamSums<T> combined(const TeamSums<T>& mine) {
   return Team::combined(mine,
                         [](auto a, auto b) { return TeamSums<T>::template of_both<kAll>(a, b); });
+}
+
+// Over all threads of a row, which several blocks may share: a cluster.
+template <class Team, class T, class Combine>
+__device__ T over_row(T mine, Combine combine) {
+  mine = Team::combined(mine, combine);
+  if constexpr (Team::kInPacks && Team::kThreads == kRowThreads) {
+    if (gridDim.y > 1) mine = over_cluster(mine, combine);
+  }
+  return mine;
 }
 
 }  // namespace activations_ext::cuda

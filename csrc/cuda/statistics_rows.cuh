@@ -113,16 +113,6 @@ __device__ void write_statistics(const StatisticsRows& job, const StatisticsResu
   put(results.expected_logit, statistics.expected_logit);
 }
 
-// Part `split` of `splits` of a row, in multiples of a pack.
-struct Part {
-  int64_t begin, end;
-  __device__ Part(int64_t classes, int splits, int split) {
-    const int64_t each = (classes + splits - 1) / splits + 15 & ~int64_t(15);
-    begin = split * each < classes ? split * each : classes;
-    end = begin + each < classes ? begin + each : classes;
-  }
-};
-
 // To be launched with kRowThreads and a second dimension of `splits` blocks. Where that is more
 // than 1 the sums of a part go to partial[row][split].
 template <class S, With kWith, bool kCapped, class Team>
