@@ -22,6 +22,8 @@ from activations_ext._torchs import torchs
 from activations_ext.compiled import holds_torchs
 from activations_ext.export import uses_torchs
 
+MYPY = False  # which mypy alone takes for True
+
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 _OPERATORS = torch.ops.activations_ext

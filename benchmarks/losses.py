@@ -7,6 +7,7 @@ python -m benchmarks.losses [--seconds 2] [--out DIR]
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as reference
@@ -21,6 +22,30 @@ SOFTMAX_SHAPES = ((2048, 32_000), (4096, 1000), (24_576, 256), (24_576, 64), (1,
 DTYPES = (torch.float32, torch.bfloat16)
 Compute = Callable[[Tensor], Tensor]
 COLUMNS = ("ours", "torch", "torch.compile", "ONNX Runtime")
+FOCAL = "cross_entropy, focal_gamma=2"
+BINARY = "binary_cross_entropy_with_logits"
+FOCAL_BINARY = BINARY + ", focal_gamma=2"
+
+
+def focal_loss(logits: Tensor, target: Tensor) -> Tensor:
+    log_p = reference.log_softmax(logits, 1).gather(1, target[:, None])[:, 0]
+    return -((1 - log_p.exp()) ** 2 * log_p).mean()
+
+
+def binary_focal_loss(logits: Tensor, target: Tensor) -> Tensor:
+    p = logits.sigmoid()
+    rest = 1 - (p * target + (1 - p) * (1 - target))
+    losses = reference.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return (rest**2 * losses).mean()
+
+
+def functions_of(name: str) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
+    """Ours and torch's."""
+    if name == FOCAL:
+        return partial(F.cross_entropy, focal_gamma=2.0), focal_loss
+    if name == FOCAL_BINARY:
+        return partial(F.binary_cross_entropy_with_logits, focal_gamma=2.0), binary_focal_loss
+    return getattr(F, name), getattr(reference, name)
 
 
 def times(
@@ -28,9 +53,9 @@ def times(
 ) -> dict[str, float]:
     """Milliseconds of one function by column, forward or forward and backward."""
     logits = input.detach().requires_grad_(both)
-    torchs = getattr(reference, name)
+    ours, torchs = functions_of(name)
     torch.compiler.reset()
-    functions = {"ours": getattr(F, name), "torch": torchs, "torch.compile": torch.compile(torchs)}
+    functions = {"ours": ours, "torch": torchs, "torch.compile": torch.compile(torchs)}
 
     def contender(function: Callable[..., Tensor]) -> Contender:
         def run() -> None:
@@ -79,9 +104,9 @@ def onnx_runtime(operator: str, input: Tensor) -> dict[str, Contender]:
 def row(name: str, shape: tuple[int, ...], dtype: torch.dtype, both: bool, seconds: float) -> str:
     input, options = torch.randn(shape, dtype=dtype), {}
     target: tuple[Tensor, ...] = ()
-    if name == "cross_entropy":
+    if name in ("cross_entropy", FOCAL):
         target = (torch.randint(0, shape[1], shape[:1]),)
-    elif name == "binary_cross_entropy_with_logits":
+    elif name in (BINARY, FOCAL_BINARY):
         target = (torch.rand(shape, dtype=dtype),)
     else:
         options = {"dim": 1}
@@ -97,8 +122,9 @@ def rows() -> list[tuple[str, tuple[int, ...], torch.dtype]]:
     losses = [("cross_entropy", shape, dtype) for shape in SHAPES for dtype in DTYPES]
     maps = [("softmax", shape, dtype) for shape in SOFTMAX_SHAPES for dtype in DTYPES]
     maps += [("log_softmax", shape, torch.float32) for shape in SOFTMAX_SHAPES]
-    binary = [("binary_cross_entropy_with_logits", (2**20,), dtype) for dtype in DTYPES]
-    return [*losses, *maps, *binary]
+    binary = [(name, (2**20,), dtype) for name in (BINARY, FOCAL_BINARY) for dtype in DTYPES]
+    focal = [(FOCAL, shape, torch.float32) for shape in ((2048, 32_000), (8192, 10))]
+    return [*losses, *focal, *maps, *binary]
 
 
 def table(seconds: float) -> str:

@@ -17,9 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch.nn.functional
 
-if TYPE_CHECKING:
-    from torch.nn.functional import *  # noqa: F403 — what is imported below takes its place
+from activations_ext._call import MYPY
 
+# To type checkers, torch's other names have torch's types. Of a name that is bound twice mypy takes
+# the first type, others the last.
+if TYPE_CHECKING and not MYPY:
+    from torch.nn.functional import *  # noqa: F403
 
 from activations_ext.export import script_as_torchs
 from activations_ext.functional.binary import binary_cross_entropy_with_logits
@@ -27,7 +30,7 @@ from activations_ext.functional.dropouts import SERLU_MINIMUM, shift_dropout
 from activations_ext.functional.linear_losses import linear_cross_entropy
 from activations_ext.functional.losses import cross_entropy, nll_loss
 from activations_ext.functional.mixtures import gaussian_mixture_nll_loss
-from activations_ext.functional.rectified import (  # type: ignore[assignment]
+from activations_ext.functional.rectified import (
     celu,
     celu_,
     elu,
@@ -57,7 +60,7 @@ from activations_ext.functional.sigmoidal import (
     tanh,
     tanhshrink,
 )
-from activations_ext.functional.smooth import (  # type: ignore[assignment]
+from activations_ext.functional.smooth import (
     exp,
     gelu,
     gelu_tanh,
@@ -69,6 +72,9 @@ from activations_ext.functional.smooth import (  # type: ignore[assignment]
     softshrink,
 )
 from activations_ext.functional.softmaxes import log_softmax, logsumexp, softmax, softmin
+
+if MYPY:
+    from torch.nn.functional import *  # type: ignore[assignment, no-redef]  # noqa: F403
 
 __all__ = [
     "SERLU_MINIMUM",

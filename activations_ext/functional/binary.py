@@ -10,6 +10,7 @@ from torch.nn import _reduction
 from activations_ext._call import has_kernel, overridable
 from activations_ext._torchs import torchs
 from activations_ext.compiled import holds_torchs
+from activations_ext.functional.row_losses import check_gamma, ordered_sum, power_of_rest
 
 
 @overridable
@@ -21,6 +22,8 @@ def binary_cross_entropy_with_logits(
     reduce: bool | None = None,
     reduction: str = "mean",
     pos_weight: Tensor | None = None,
+    *,
+    focal_gamma: float = 0.0,
 ) -> Tensor:
     """Minus the log-probability of each target, where logits stand for probabilities ``σ(x)``.
 
@@ -37,9 +40,13 @@ def binary_cross_entropy_with_logits(
         reduce: deprecated, see torch.
         reduction: ``"none"``, ``"mean"`` or ``"sum"``.
         pos_weight: the weight of the positive answers, broadcastable to ``input``.
+        focal_gamma: γ of a factor ``(1 − p_t)^γ`` of each loss, ``p_t = t·σ(x) + (1 − t)·σ(−x)``
+            (Lin et al., arXiv:1708.02002), made of torch's operators. Its α is
+            ``weight=α·t + (1 − α)·(1 − t)``.
 
     Raises:
-        ValueError: ``target`` has another shape, or there is no such ``reduction``.
+        ValueError: ``target`` has another shape, there is no such ``reduction``, or ``focal_gamma``
+            is negative or not finite.
         RuntimeError: a weight does not broadcast.
 
     Example:
@@ -49,6 +56,20 @@ def binary_cross_entropy_with_logits(
     """
     if size_average is not None or reduce is not None:
         reduction = _reduction.legacy_get_string(size_average, reduce)
+    if focal_gamma != 0:
+        check_gamma("binary_cross_entropy_with_logits", focal_gamma)
+        wide = torch.promote_types(input.dtype, torch.float32)
+        x, t = input.to(wide), target.to(wide)
+        losses = binary_cross_entropy_with_logits(
+            x,
+            t,
+            None if weight is None else weight.to(wide),
+            reduction="none",
+            pos_weight=None if pos_weight is None else pos_weight.to(wide),
+        )
+        rest = x.sigmoid() * (1 - t) + (-x).sigmoid() * t
+        focused: Tensor = losses * power_of_rest(rest, focal_gamma)
+        return _reduced(focused, reduction).to(input.dtype)
     weights = [w for w in (weight, pos_weight) if w is not None]
     fits = (
         has_kernel(input)
@@ -67,6 +88,15 @@ def binary_cross_entropy_with_logits(
         input, target, weight, pos_weight, _reduction.get_enum(reduction)
     )
     return result
+
+
+def _reduced(losses: Tensor, reduction: str) -> Tensor:
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f"{reduction} is not a valid value for reduction")
+    if reduction == "none":
+        return losses
+    total = ordered_sum(losses)
+    return total / losses.numel() if reduction == "mean" else total
 
 
 def _broadcasts(weight: Tensor, input: Tensor) -> bool:

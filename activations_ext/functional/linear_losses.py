@@ -23,6 +23,7 @@ from activations_ext.functional.row_losses import (
     check_num_items,
     divisor,
     loss_of_rows,
+    shifted,
     terms_of,
 )
 
@@ -45,7 +46,10 @@ def linear_cross_entropy(
     softcap: float = 0.0,
     token_weight: Tensor | None = None,
     num_items: float | Tensor | None = None,
+    focal_gamma: float = 0.0,
+    shift: int = 0,
     zero_if_empty: bool = False,
+    loss_dtype: torch.dtype | None = None,
     return_lse: bool = False,
     return_log_prob: bool = False,
     return_entropy: bool = False,
@@ -65,10 +69,12 @@ def linear_cross_entropy(
     (Wijmans et al., arXiv:2411.09009.)
 
     Args:
-        input: hidden states, of shape (features) or (N, features).
+        input: hidden states, of shape (features) or (N, features); with ``shift`` of any shape
+            (…, features).
         linear_weight: of shape (C, features), or (C, d1, …, features) for a loss of K dimensions,
             whose logits are held in full.
-        target: classes of shape (), (N) or (N, d1, …), or probabilities of the logits' shape.
+        target: classes of shape (), (N) or (N, d1, …), or probabilities of the logits' shape; with
+            ``shift`` classes of the shape of ``input`` without features.
         linear_bias: of shape (C) or (C, d1, …).
         weight: a number for each class.
         reduction: ``"none"``, ``"mean"`` or ``"sum"``.
@@ -79,7 +85,10 @@ def linear_cross_entropy(
             as many in a compiled graph, and with ``return_entropy`` in backward. One row at least
             is done at a time. None is 256 MiB and, on a GPU for 16-bit weights, at least what the
             weight's gradient takes, which is allocated only after the chunks are gone.
-        z_loss, softcap, token_weight, num_items, zero_if_empty: as ``cross_entropy``'s.
+        z_loss, softcap, token_weight, num_items, focal_gamma: as ``cross_entropy``'s.
+        shift: the target of a row is that of ``shift`` places further: of a causal model,
+            ``shift=1`` with (B, T, features) and (B, T), without copies of the hidden states.
+        zero_if_empty, loss_dtype: as ``cross_entropy``'s.
         return_lse, return_log_prob, return_entropy: as ``cross_entropy``'s.
 
     Returns:
@@ -105,19 +114,42 @@ def linear_cross_entropy(
             "linear_cross_entropy(): expected argument 'memory_budget' to be positive, but got "
             f"{memory_budget}"
         )
-    loss_dtype = input.dtype
+    ignored = -100 if ignore_index is None else as_integer(_NAME, "ignore_index", ignore_index)
+    if shift != 0:
+        target = shifted(_NAME, target, as_integer(_NAME, "shift", shift), ignored)
+        if target.shape == input.shape[:-1] and input.dim() > 2 and linear_weight.dim() == 2:
+            result = linear_cross_entropy(
+                input.flatten(0, -2),
+                linear_weight,
+                target.flatten(),
+                linear_bias=linear_bias,
+                weight=weight,
+                reduction=reduction,
+                ignore_index=ignore_index,
+                label_smoothing=label_smoothing,
+                z_loss=z_loss,
+                softcap=softcap,
+                token_weight=None if token_weight is None else token_weight.flatten(),
+                num_items=num_items,
+                focal_gamma=focal_gamma,
+                zero_if_empty=zero_if_empty,
+                loss_dtype=loss_dtype,
+                return_lse=return_lse,
+                return_log_prob=return_log_prob,
+                return_entropy=return_entropy,
+                memory_budget=memory_budget,
+            )
+            return _unflattened(result, target.shape)
+    own_dtype = input.dtype
     if torch.is_autocast_enabled(input.device.type):
-        loss_dtype = torch.float32
+        own_dtype = torch.float32
         dtype = torch.get_autocast_dtype(input.device.type)
         input, linear_weight = input.to(dtype), linear_weight.to(dtype)
         linear_bias = None if linear_bias is None else linear_bias.to(dtype)
-    if ignore_index is not None:
-        ignore_index = as_integer(_NAME, "ignore_index", ignore_index)
-    ignored = -100 if ignore_index is None else ignore_index
     check_num_items(_NAME, num_items, reduction)
     if target.is_floating_point():
         target = target.to(torch.promote_types(target.dtype, input.dtype))
-        loss_dtype = torch.promote_types(target.dtype, loss_dtype)
+        own_dtype = torch.promote_types(target.dtype, own_dtype)
     beside_logits = (target, weight, token_weight, num_items)
     if not _in_chunks(
         input, linear_weight, linear_bias, target, weight, reduction, ignore_index, label_smoothing
@@ -135,11 +167,14 @@ def linear_cross_entropy(
             softcap=softcap,
             token_weight=token_weight,
             num_items=num_items,
+            focal_gamma=focal_gamma,
             zero_if_empty=zero_if_empty,
+            loss_dtype=loss_dtype,
             return_lse=return_lse,
             return_log_prob=return_log_prob,
             return_entropy=return_entropy,
         )
+    loss_dtype = loss_dtype or own_dtype
     single = input.dim() == 1
     if single:
         input, target = input.unsqueeze(0), target.unsqueeze(0)
@@ -147,7 +182,7 @@ def linear_cross_entropy(
     of_input = (linear_weight.shape[0], input.dtype)
     terms = terms_of(*of_input, target, 1, weight, ignored, label_smoothing)
     is_mean = reduction == "mean" and num_items is None
-    terms = terms.with_options(_NAME, z_loss, token_weight, is_mean)
+    terms = terms.with_options(_NAME, z_loss, focal_gamma, token_weight, is_mean)
     per_row = return_lse or return_log_prob or return_entropy
     differentiated = torch.is_grad_enabled() and any(
         isinstance(argument, Tensor) and argument.requires_grad for argument in beside_logits
@@ -192,6 +227,13 @@ def linear_cross_entropy(
     return (loss, *beside) if per_row else loss
 
 
+def _unflattened(result: Any, rows: torch.Size) -> Any:
+    """What is a number for each row has the shape of the rows again."""
+    if isinstance(result, tuple):
+        return tuple(_unflattened(each, rows) for each in result)
+    return result.unflatten(0, rows) if result.dim() == 1 else result
+
+
 def _one_number(
     input: Tensor,
     linear_weight: Tensor,
@@ -226,10 +268,11 @@ def _one_number(
         linear_bias,
         classes,
         terms.weights,
-        *factors,
+        *factors[:4],
         ignore_index,
         softcap,
         memory_budget,
+        factors.gamma,
         needed,
     )[0]
     # The mean of nothing is NaN, as torch's.

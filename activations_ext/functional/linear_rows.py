@@ -284,8 +284,8 @@ class LinearStatistics(torch.autograd.Function):
 
 
 class LinearLoss(torch.autograd.Function):
-    """One number, Σ (a·log_sum − b·target_logit − c·weighted_sum + z·lse²), whose gradients are
-    made together with it: the factors are known beforehand, and backward only multiplies.
+    """One number, the sum of the losses of ``Factors``, whose gradients are made together with it:
+    the factors are known beforehand, and backward only multiplies.
 
     The gradients are outputs, so that they are saved like any; no other code sees them. They are
     rounded to 16 bits after they have been multiplied, and come with their scale.
@@ -305,11 +305,12 @@ class LinearLoss(torch.autograd.Function):
         ignore_index: int,
         softcap: float,
         budget: int,
+        gamma: float,
         needed: tuple[bool, bool, bool],
     ) -> tuple[Tensor | None, ...]:
         of = Linear(hidden, weight, bias, classes, weights, ignore_index, softcap, False, budget)
-        factors = Factors(a, b, c, z)
-        scale = scale_for(of, a, b, c, None if z is None else 64 * z) if any(needed) else None
+        factors = Factors(a, b, c, z, gamma)
+        scale = scale_for(of, *_sizes(factors)) if any(needed) else None
         total, gradients = a.new_zeros(()), Accumulated(of, needed)
         for part, chunk in of.chunks():
             logits = chunk.logits()
@@ -329,8 +330,8 @@ class LinearLoss(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
         made = [gradient for gradient in output[2:] if gradient is not None]
         ctx.save_for_backward(*inputs[:9])
-        ctx.options = inputs[9:12]
-        ctx.needed = inputs[12]
+        ctx.options = inputs[9:13]
+        ctx.needed = inputs[13]
         ctx.made, ctx.scale = made, output[1]
         ctx.mark_non_differentiable(*(o for o in output[1:] if o is not None))
         ctx.set_materialize_grads(False)
@@ -338,9 +339,9 @@ class LinearLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Any, ...]:
         if grad is None:
-            return (None,) * 13
+            return (None,) * 14
         *inputs, a, b, c, z = ctx.saved_tensors
-        ignore_index, softcap, budget = ctx.options
+        ignore_index, softcap, budget, gamma = ctx.options
         hidden, weight, bias, classes, weights = inputs
         of = Linear(hidden, weight, bias, classes, weights, ignore_index, softcap, False, budget)
         made, ctx.made = ctx.made, None
@@ -351,20 +352,26 @@ class LinearLoss(torch.autograd.Function):
             ):  # a GPU would be waited for
                 factor = None
             ready = (times(gradient, factor, weight.dtype) for gradient in made)
-            return (*(next(ready) if needed else None for needed in ctx.needed), *[None] * 10)
+            return (*(next(ready) if needed else None for needed in ctx.needed), *[None] * 11)
         # Differentiated, or for the second time: the logits are made again.
-        factors = Factors(a, b, c, z).times(grad)
+        factors = Factors(a, b, c, z, gamma).times(grad)
         if torch.is_grad_enabled() or not are_plain(grad):
             logits = of.logits()
             grads = factors.gradients(of.statistics(logits))
-            return (*_only(differentiable_gradients(of, grads), ctx), *[None] * 10)
+            return (*_only(differentiable_gradients(of, grads), ctx), *[None] * 11)
         again = chunked_gradients(
             of,
             lambda part, row: factors.of(part).gradients(row),
             ctx.needs_input_grad[:3],
-            (*factors[:3], None if z is None else 64 * z * grad),
+            _sizes(factors),
         )
-        return (*again, *[None] * 10)
+        return (*again, *[None] * 11)
+
+
+def _sizes(factors: Factors) -> tuple[Tensor | None, ...]:
+    """How large the factors of the logits' gradient may become."""
+    a, b, c, z = factors[:4]
+    return ((1 + factors.gamma) * a, b, c, None if z is None else 64 * z)
 
 
 def _only(gradients: Gradients, ctx: Any) -> Gradients:

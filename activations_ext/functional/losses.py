@@ -20,6 +20,7 @@ from activations_ext.functional.row_losses import (
     loss_of_rows,
     result_dtype,
     row_statistics,
+    shifted,
     terms_of,
 )
 
@@ -39,7 +40,10 @@ def cross_entropy(
     softcap: float = 0.0,
     token_weight: Tensor | None = None,
     num_items: float | Tensor | None = None,
+    focal_gamma: float = 0.0,
+    shift: int = 0,
     zero_if_empty: bool = False,
+    loss_dtype: torch.dtype | None = None,
     inplace_backward: bool = False,
     check_targets: bool = False,
 ) -> Tensor: ...
@@ -72,7 +76,10 @@ def cross_entropy(
     softcap: float = 0.0,
     token_weight: Tensor | None = None,
     num_items: float | Tensor | None = None,
+    focal_gamma: float = 0.0,
+    shift: int = 0,
     zero_if_empty: bool = False,
+    loss_dtype: torch.dtype | None = None,
     return_lse: bool = False,
     return_log_prob: bool = False,
     return_entropy: bool = False,
@@ -107,7 +114,14 @@ def cross_entropy(
             divisor has it, too, as it has the class weights.
         num_items: one number that the sum of the losses is divided by, where rows are spread over
             several calls: in place of the mean's own divisor, or of none with ``"sum"``.
+        focal_gamma: γ of a factor ``(1 − p_t)^γ`` of each row's cross-entropy, with the gradient
+            through it (Lin et al., arXiv:1708.02002). ``p_t`` is the target's probability without
+            weights. The divisor of the mean and the z-loss do not have it.
+        shift: the target of a row is that of ``shift`` places further along the last dimension, as
+            for a model that predicts the next token; the last ``shift`` rows are ignored.
         zero_if_empty: the mean is 0 where its divisor is.
+        loss_dtype: of the loss, in place of the dtype of ``input``: float32 keeps the digits that
+            16 bits would lose.
         return_lse: return ``lse`` of each row as well.
         return_log_prob: return ``log p_t`` of each row as well; 0 for ignored rows.
         return_entropy: return the entropy ``−Σ p_c·log p_c`` of each row as well.
@@ -127,9 +141,10 @@ def cross_entropy(
     Raises:
         IndexError: a class is neither ``ignore_index`` nor from 0 to C − 1; with its position.
         TypeError: ``ignore_index`` is no integer.
-        ValueError: ``return_log_prob`` of probabilities, a ``reduction`` that does not exist,
-            ``num_items`` with ``"none"`` or of several numbers, a ``z_loss`` or ``softcap`` that
-            the type that computes does not hold.
+        ValueError: ``return_log_prob``, ``focal_gamma`` or ``shift`` with probabilities, a
+            ``reduction`` that does not exist, ``num_items`` with ``"none"`` or of several numbers,
+            a ``z_loss`` or ``softcap`` that the type that computes does not hold, a negative
+            ``focal_gamma`` or ``shift``.
         RuntimeError: shapes, dtypes or ``label_smoothing`` do not fit, as in torch's function;
             an ``ignore_index`` from 0 on with probabilities; ``inplace_backward`` of a leaf that
             requires a gradient.
@@ -145,11 +160,16 @@ def cross_entropy(
     """
     if size_average is not None or reduce is not None:
         reduction = _reduction.legacy_get_string(size_average, reduce)
+    if shift != 0:
+        ignore_index = as_integer("cross_entropy", "ignore_index", ignore_index)
+        shift = as_integer("cross_entropy", "shift", shift)
+        target = shifted("cross_entropy", target, shift, ignore_index)
     per_row = return_lse or return_log_prob or return_entropy
-    of_rows = z_loss != 0 or softcap != 0 or token_weight is not None
+    of_rows = z_loss != 0 or softcap != 0 or token_weight is not None or focal_gamma != 0
     of_mean = num_items is not None or zero_if_empty
     beyond_torch = per_row or of_rows or of_mean or inplace_backward
-    if weight is None and label_smoothing == 0 and not beyond_torch and not is_dynamo_compiling():
+    plain = weight is None and label_smoothing == 0 and loss_dtype is None
+    if plain and not beyond_torch and not is_dynamo_compiling():
         usual: Tensor | None = _C.cross_entropy(input, target, ignore_index, reduction)
         if usual is not None:
             return usual
@@ -169,7 +189,7 @@ def cross_entropy(
                 "cross_entropy(): expected argument 'input' to be a tensor with a kernel for what "
                 f"torch has not, but got {input.dtype} of shape {list(input.shape)}"
             )
-        return result
+        return result if loss_dtype is None else result.to(loss_dtype)
 
     of_classes = not target.is_floating_point()
     if return_log_prob and not of_classes:
@@ -181,7 +201,7 @@ def cross_entropy(
     count = input.shape[dim]
     terms = terms_of(count, input.dtype, target, dim, weight, ignore_index, label_smoothing)
     is_mean = reduction == "mean" and num_items is None
-    terms = terms.with_options("cross_entropy", z_loss, token_weight, is_mean)
+    terms = terms.with_options("cross_entropy", z_loss, focal_gamma, token_weight, is_mean)
     row = row_statistics(
         input,
         dim,
@@ -194,7 +214,8 @@ def cross_entropy(
     )
     if check_targets and of_classes and has_kernel(input) and not is_dynamo_compiling():
         _C.check_targets(input.device)
-    result = loss_of_rows(terms, row, reduction, num_items, zero_if_empty, result_dtype(input))
+    dtype = loss_dtype or result_dtype(input)
+    result = loss_of_rows(terms, row, reduction, num_items, zero_if_empty, dtype)
     if not per_row:
         return result
     return (result, *asked_for(terms, row, return_lse, return_log_prob, return_entropy))

@@ -3,6 +3,8 @@ of ``row_statistics``, and a factor for each that depends on the targets alone."
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -84,40 +86,76 @@ class RowGradients(NamedTuple):
 
 
 class Factors(NamedTuple):
-    """A row's loss is ``a·log_sum − b·target_logit − c·weighted_sum + z·lse²``; None is 0."""
+    """A row's loss is ``(a·log_sum − b·target_logit − c·weighted_sum)·(1 − p_t)^γ + z·lse²``; None
+    is 0. Of an ignored row all are 0."""
 
     a: Tensor
     b: Tensor | None
     c: Tensor | None
     z: Tensor | None
+    gamma: float = 0.0
 
     def losses(self, row: Statistics) -> Tensor:
-        result = self.a * row.log_sum
-        if self.b is not None:
-            result = result - self.b * row.target_logit
-        if self.c is not None:
-            result = result - self.c * row.weighted_sum
+        result = self._cross_entropy(row)
+        if self.gamma != 0:
+            result = result * self._focus(row)[0]
         return result if self.z is None else result + self.z * self._lse(row).square()
 
     def gradients(self, row: Statistics) -> RowGradients:
-        log_sum = self.a if self.z is None else self.a + 2 * self.z * self._lse(row)
-        b, c = (None if factor is None else -factor for factor in (self.b, self.c))
-        return RowGradients(log_sum, b, c, None)
+        log_sum, b, c = self.a, self.b, self.c
+        if self.gamma != 0 and b is not None:
+            focus, by_log_p = self._focus(row)
+            bent = torch.where(self.a == 0, 0.0, self._cross_entropy(row)) * by_log_p
+            log_sum, b = focus * log_sum - bent, focus * b - bent
+            c = None if c is None else focus * c
+        if self.z is not None:
+            log_sum = log_sum + 2 * self.z * self._lse(row)
+        return RowGradients(log_sum, None if b is None else -b, None if c is None else -c, None)
+
+    def _cross_entropy(self, row: Statistics) -> Tensor:
+        result = self.a * row.log_sum
+        if self.b is not None:
+            result = result - self.b * row.target_logit
+        return result if self.c is None else result - self.c * row.weighted_sum
+
+    def _focus(self, row: Statistics) -> tuple[Tensor, Tensor]:
+        """(1 − p_t)^γ and its derivative by log p_t; 0 where p_t is 1, and of an ignored row, of
+        which NaN must not leak."""
+        log_p = torch.where(self.a == 0, 0.0, row.target_logit - row.log_sum)
+        rest = -torch.expm1(log_p)
+        by_rest = self.gamma * power_of_rest(rest, self.gamma - 1)
+        return power_of_rest(rest, self.gamma), by_rest * (rest - 1)
 
     def _lse(self, row: Statistics) -> Tensor:
         """An ignored row's lse may be NaN, and so would be 0·NaN."""
         return row.lse if self.z is None else torch.where(self.z == 0, 0.0, row.lse)
 
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Factors:
+        b, c, z = (None if factor is None else change(factor) for factor in self[1:4])
+        return Factors(change(self.a), b, c, z, self.gamma)
+
     def times(self, numbers: Tensor) -> Factors:
-        a, *others = (None if factor is None else factor * numbers for factor in self)
-        return Factors(self.a * numbers if a is None else a, *others)
+        return self._each(lambda factor: factor * numbers)
 
     def at(self, rows: Tensor) -> Factors:
-        a, *others = (None if factor is None else factor.index_select(0, rows) for factor in self)
-        return Factors(self.a if a is None else a, *others)
+        return self._each(lambda factor: factor.index_select(0, rows))
 
     def of(self, part: slice) -> Factors:
-        return Factors(self.a[part], *(None if f is None else f[part] for f in self[1:]))
+        return self._each(lambda factor: factor[part])
+
+
+def power_of_rest(rest: Tensor, gamma: float) -> Tensor:
+    """(1 − p)^γ of 1 − p, and 0 with a derivative of 0 where that is 0, whatever γ is."""
+    some = rest > 0
+    return torch.where(some, torch.where(some, rest, 1.0) ** gamma, 0.0)
+
+
+def check_gamma(function: str, gamma: float) -> None:
+    if not 0 <= gamma < math.inf:
+        raise ValueError(
+            f"{function}(): expected argument 'focal_gamma' to be a finite number from 0 on, but "
+            f"got {gamma}"
+        )
 
 
 _BLOCK = 2**14  # numbers that torch sums on one thread
@@ -155,10 +193,23 @@ class Terms(NamedTuple):
         return numbers if self.kept is None else torch.where(self.kept, numbers, 0.0)
 
     def with_options(
-        self, function: str, z_loss: float, token_weight: Tensor | None, is_mean: bool
+        self,
+        function: str,
+        z_loss: float,
+        focal_gamma: float,
+        token_weight: Tensor | None,
+        is_mean: bool,
     ) -> Terms:
         """``is_mean``: the sum will be divided by the sum of ``counts``."""
         result = self
+        if focal_gamma != 0:
+            check_gamma(function, focal_gamma)
+            if self.classes is None:
+                raise ValueError(
+                    f"{function}(): expected argument 'focal_gamma' to be 0 for probabilities, but "
+                    f"got {focal_gamma}"
+                )
+            result = result._replace(factors=result.factors._replace(gamma=float(focal_gamma)))
         if token_weight is not None:
             if token_weight.shape != self.counts.shape:
                 raise RuntimeError(
@@ -181,7 +232,7 @@ class Terms(NamedTuple):
             z = torch.full_like(self.factors.a, z_loss)
             if is_mean and result.counts is not result.kept_counts:
                 z = z * (ordered_sum(result.counts) / ordered_sum(result.kept_counts))
-            result = result._replace(factors=self.factors._replace(z=self.only_kept(z)))
+            result = result._replace(factors=result.factors._replace(z=self.only_kept(z)))
         return result
 
 
@@ -254,6 +305,20 @@ def terms_of(
         return terms_of_probabilities(target, dim, weight, label_smoothing, wide)
     classes = target.to(torch.int64)
     return terms_of_classes(classes, count, weight, ignore_index, label_smoothing, wide)
+
+
+def shifted(function: str, target: Tensor, shift: int, ignore_index: int) -> Tensor:
+    """The targets ``shift`` places further along the last dimension; behind the last of them,
+    ``ignore_index``."""
+    if target.is_floating_point() or target.dim() == 0 or shift < 0:
+        raise ValueError(
+            f"{function}(): expected argument 'shift' to be a number of places from 0 on, and 0 "
+            f"for probabilities and for a single class, but got {shift}"
+        )
+    check_storages(target)
+    wide = target.to(torch.int64)
+    nothing = wide.new_full((*wide.shape[:-1], min(shift, wide.shape[-1])), ignore_index)
+    return torch.cat([wide[..., shift:], nothing], -1)
 
 
 def check_num_items(function: str, num_items: float | Tensor | None, reduction: str) -> None:

@@ -13,18 +13,26 @@ from typing import TYPE_CHECKING, Any
 
 import torch.nn
 
-if TYPE_CHECKING:
-    from torch.nn import *  # noqa: F403 — what is imported below takes its place
+from activations_ext._call import MYPY
 
-from activations_ext import functional  # type: ignore[no-redef]
-from activations_ext.nn import modules_of_torch
-from activations_ext.nn.dropouts import ShiftDropout
+# As in functional/__init__.py; but to mypy the activations are torch's classes, because it finds no
+# common class of two that have a metaclass.
+if TYPE_CHECKING and not MYPY:
+    from torch.nn import *  # noqa: F403
+
 from activations_ext.nn.losses import (
     BCEWithLogitsLoss,
     CrossEntropyLoss,
     LinearCrossEntropyLoss,
     NLLLoss,
 )
+
+if MYPY:
+    from torch.nn import *  # type: ignore[assignment, no-redef]  # noqa: F403
+
+from activations_ext import functional  # type: ignore[no-redef]
+from activations_ext.nn import modules_of_torch
+from activations_ext.nn.dropouts import ShiftDropout
 from activations_ext.nn.mixtures import MixtureDensityHead
 from activations_ext.nn.rectified import (
     CELU,

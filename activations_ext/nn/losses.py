@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from activations_ext import functional as F
+from activations_ext.functional.binary import binary_cross_entropy_with_logits
 from activations_ext.nn.form import TorchsType
 
 
@@ -87,20 +88,40 @@ class NLLLoss(torch.nn.NLLLoss, metaclass=TorchsType):
 class BCEWithLogitsLoss(torch.nn.BCEWithLogitsLoss, metaclass=TorchsType):
     """The loss of yes-or-no questions.
 
-    See ``activations_ext.functional.binary_cross_entropy_with_logits``.
+    See ``activations_ext.functional.binary_cross_entropy_with_logits``, also for ``focal_gamma``.
 
     Example:
         >>> nn.BCEWithLogitsLoss()(torch.tensor([2.0, -1.0]), torch.tensor([1.0, 0.0]))
         tensor(0.2201)
     """
 
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+        pos_weight: Tensor | None = None,
+        *,
+        focal_gamma: float = 0.0,
+    ) -> None:
+        super().__init__(weight, size_average, reduce, reduction, pos_weight)
+        self.focal_gamma = focal_gamma
+
+    @property
+    def options_beyond_torch(self) -> dict[str, float]:
+        return {} if self.focal_gamma == 0 else {"focal_gamma": self.focal_gamma}
+
+    __prepare_scriptable__ = _no_script
+
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.binary_cross_entropy_with_logits(
+        return binary_cross_entropy_with_logits(
             input,
             target,
             weight=self.weight,
             reduction=self.reduction,
             pos_weight=self.pos_weight,
+            focal_gamma=self.focal_gamma,
         )
 
 
