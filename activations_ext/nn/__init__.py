@@ -28,7 +28,7 @@ from activations_ext.nn.losses import (
 )
 
 if MYPY:
-    from torch.nn import *  # type: ignore[assignment, no-redef]  # noqa: F403
+    from torch.nn import *  # type: ignore[assignment]  # noqa: F403
 
 from activations_ext import functional  # type: ignore[no-redef]
 from activations_ext.nn import modules_of_torch
