@@ -18,9 +18,9 @@ from activations_ext.functional.row_losses import (
     Statistics,
     ordered_sum,
     row_statistics,
+    statistics_gradient,
 )
 
-_OPERATORS = torch.ops.activations_ext
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 """Gradients of the hidden states, the weight and the bias; None if not needed."""
 
@@ -84,22 +84,17 @@ class Linear(NamedTuple):
         )
 
     def grad_logits(self, logits: Tensor, row: Statistics, grads: RowGradients) -> Tensor:
-        result: Tensor = _OPERATORS.row_statistics_backward(
-            grads.log_sum,
-            grads.target_logit if self.classes is not None else None,
-            grads.weighted_sum if self.weights is not None else None,
-            grads.expected_logit if self.expected else None,
+        return statistics_gradient(
             logits,
             1,
-            self.classes,
-            self.weights,
-            self.ignore_index,
-            self.softcap,
-            row.maximum,
-            row.log_sum,
-            row.expected_logit if self.expected else None,
+            row,
+            grads,
+            target=self.classes,
+            weight=self.weights,
+            ignore_index=self.ignore_index,
+            softcap=self.softcap,
+            expected=self.expected,
         )
-        return result
 
     def consumed(self, logits: Tensor, row: Statistics, grads: RowGradients) -> Tensor:
         """The same, overwriting the logits where they are plain memory, which halves the memory."""
@@ -137,7 +132,8 @@ def scale_for(of: Linear, *factors: Tensor | None) -> Tensor | None:
         return None
     largest = torch.stack([torch.linalg.vector_norm(factor, torch.inf) for factor in known]).amax()
     # What follows is a product with the weight, which must not overflow either.
-    weight = torch.linalg.vector_norm(of.weight.detach(), torch.inf).float()
+    weights = of.weight.detach() if of.weight.numel() > 0 else of.weight.new_zeros(1)
+    weight = torch.linalg.vector_norm(weights, torch.inf).float()
     limit = 256 / (weight / 16).clamp_min(1) / largest
     return torch.where(limit.isfinite(), limit.log2().floor().clamp(-60, 60).exp2(), 1.0)
 
@@ -283,6 +279,32 @@ class LinearStatistics(torch.autograd.Function):
         return (*made, *[None] * 6)
 
 
+def sum_and_gradients(
+    of: Linear,
+    factors: Factors,
+    ignored: Tensor | None,
+    scale: Tensor | None,
+    needed: tuple[bool, ...],
+    statistics: Callable[[Linear, Tensor], Statistics] = Linear.statistics,
+) -> tuple[Tensor, Gradients]:
+    """The sum of the losses, and its gradients times ``scale``. ``statistics`` are of a chunk and
+    its logits."""
+    total, gradients = factors.a.new_zeros(()), Accumulated(of, needed)
+    for part, chunk in of.chunks():
+        logits = chunk.logits()
+        row = statistics(chunk, logits)
+        of_rows = factors.of(part)
+        losses = of_rows.losses(row)
+        if ignored is not None:
+            losses = torch.where(ignored[part], 0.0, losses)
+        total = total + ordered_sum(losses)
+        if any(needed):
+            grads = of_rows.gradients(row).times(scale)
+            gradients.add(part, chunk, chunk.consumed(logits, row, grads))
+        del logits  # before the next are made
+    return total, gradients.sums()
+
+
 class LinearLoss(torch.autograd.Function):
     """One number, the sum of the losses of ``Factors``, whose gradients are made together with it:
     the factors are known beforehand, and backward only multiplies.
@@ -310,21 +332,10 @@ class LinearLoss(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         of = Linear(hidden, weight, bias, classes, weights, ignore_index, softcap, False, budget)
         factors = Factors(a, b, c, z, gamma)
-        scale = scale_for(of, *_sizes(factors)) if any(needed) else None
-        total, gradients = a.new_zeros(()), Accumulated(of, needed)
-        for part, chunk in of.chunks():
-            logits = chunk.logits()
-            row = chunk.statistics(logits)
-            of_rows = factors.of(part)
-            losses = of_rows.losses(row)
-            if chunk.classes is not None:
-                losses = torch.where(chunk.classes == ignore_index, 0.0, losses)
-            total = total + ordered_sum(losses)
-            if any(needed):
-                grads = of_rows.gradients(row).times(scale)
-                gradients.add(part, chunk, chunk.consumed(logits, row, grads))
-            del logits  # before the next are made
-        return (total, scale, *gradients.sums())
+        scale = scale_for(of, *sizes_of(factors)) if any(needed) else None
+        ignored = None if classes is None else classes == ignore_index
+        total, gradients = sum_and_gradients(of, factors, ignored, scale, needed)
+        return (total, scale, *gradients)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
@@ -363,12 +374,12 @@ class LinearLoss(torch.autograd.Function):
             of,
             lambda part, row: factors.of(part).gradients(row),
             ctx.needs_input_grad[:3],
-            _sizes(factors),
+            sizes_of(factors),
         )
         return (*again, *[None] * 11)
 
 
-def _sizes(factors: Factors) -> tuple[Tensor | None, ...]:
+def sizes_of(factors: Factors) -> tuple[Tensor | None, ...]:
     """How large the factors of the logits' gradient may become."""
     a, b, c, z = factors[:4]
     return ((1 + factors.gamma) * a, b, c, None if z is None else 64 * z)

@@ -68,6 +68,37 @@ def row_statistics(
     )
 
 
+def statistics_gradient(
+    logits: Tensor,
+    dim: int,
+    row: Statistics,
+    grads: RowGradients,
+    *,
+    target: Tensor | None = None,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    softcap: float = 0.0,
+    expected: bool = False,
+) -> Tensor:
+    """The gradient by the logits, whose statistics are ``row``."""
+    result: Tensor = torch.ops.activations_ext.row_statistics_backward(
+        grads.log_sum,
+        None if target is None else grads.target_logit,
+        None if weight is None else grads.weighted_sum,
+        grads.expected_logit if expected else None,
+        logits,
+        dim,
+        target,
+        weight,
+        ignore_index,
+        softcap,
+        row.maximum,
+        row.log_sum,
+        row.expected_logit if expected else None,
+    )
+    return result
+
+
 class RowGradients(NamedTuple):
     """The gradients of a loss with respect to the statistics of each row; None is 0."""
 
