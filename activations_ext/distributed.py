@@ -15,7 +15,6 @@ import torch.distributed as dist
 from torch import Tensor
 
 from activations_ext._call import DTYPES, has_kernel
-from activations_ext.functional.linear_rows import default_budget
 from activations_ext.functional.losses import as_integer
 from activations_ext.functional.row_losses import (
     Statistics,
@@ -57,7 +56,8 @@ def cross_entropy(
     """``functional.cross_entropy`` of logits whose classes are split over the ranks of ``group``.
 
     All ranks get the same loss, and each the gradient of its own logits. There are two all-reduces:
-    of a maximum for each row, and of two to four sums. Differentiable once, in reverse mode.
+    of a maximum for each row, and of two to four sums. Differentiable once, in reverse mode. What is
+    not described below is as ``functional.cross_entropy``'s.
 
     Args:
         input: the logits of this rank's classes, of shape (n), (N, n) or (N, n, d1, …).
@@ -68,9 +68,6 @@ def cross_entropy(
         vocab_start: the first class of this rank.
         vocab_size: the number of all classes. Where this or ``vocab_start`` is None the ranks first
             tell each other how many classes they have; the lower ranks have the lower classes.
-        ignore_index, reduction, label_smoothing, z_loss, softcap, token_weight, num_items,
-        focal_gamma, zero_if_empty, loss_dtype, return_lse, return_log_prob, return_entropy: as
-            ``functional.cross_entropy``'s.
 
     Returns:
         What ``functional.cross_entropy`` returns.
@@ -116,12 +113,13 @@ def linear_cross_entropy(
     focal_gamma: float = 0.0,
     zero_if_empty: bool = False,
     loss_dtype: torch.dtype | None = None,
-    memory_budget: int | None = None,
+    memory_budget: int = 2**28,
 ) -> Tensor:
     """``functional.linear_cross_entropy`` of a weight whose classes are split over the ranks.
 
     The gradients are made together with the loss, chunk of rows by chunk of rows: two all-reduces a
-    chunk, and one of the hidden states' gradient, in float32 at least. Differentiable once.
+    chunk, and one of the hidden states' gradient, in float32 at least. Differentiable once. What is
+    not described below is as ``functional.cross_entropy``'s.
 
     Args:
         input: hidden states, of shape (N, features); the same on all ranks.
@@ -130,13 +128,16 @@ def linear_cross_entropy(
         linear_bias: of this rank's classes, of shape (n).
         weight, group, vocab_start, vocab_size: as ``cross_entropy``'s.
         reduction: ``"mean"`` or ``"sum"``.
-        ignore_index, label_smoothing, z_loss, softcap, token_weight, num_items, focal_gamma,
-        zero_if_empty, loss_dtype: as ``functional.cross_entropy``'s.
         memory_budget: bytes that a chunk of a rank's logits may take; the same on all ranks.
 
     Raises:
         IndexError, ValueError, RuntimeError: as ``cross_entropy``.
     """
+    if as_integer("linear_cross_entropy", "memory_budget", memory_budget) <= 0:
+        raise ValueError(
+            "linear_cross_entropy(): expected argument 'memory_budget' to be positive, but got "
+            f"{memory_budget}"
+        )
     if reduction == "none" or input.dim() != 2 or linear_weight.dim() != 2:
         raise ValueError(
             "linear_cross_entropy(): expected hidden states and a weight of two dimensions and a "
@@ -162,7 +163,7 @@ def linear_cross_entropy(
         torch.is_grad_enabled() and tensor is not None and tensor.requires_grad
         for tensor in (input, linear_weight, linear_bias)
     )
-    budget = part.budget(memory_budget or default_budget(linear_weight), input.dtype)
+    budget = part.budget(memory_budget, input.dtype)
     with torch.autocast(input.device.type, enabled=False):
         loss: Tensor = ShardLoss.apply(
             input,

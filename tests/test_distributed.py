@@ -109,7 +109,10 @@ def linear_agrees(share: slice, world: int) -> None:
     from activations_ext import distributed
 
     for dtype, options, reduction, budget in itertools.product(
-        (torch.float32, torch.float64, torch.float16), OPTIONS[::3], ("sum", "mean"), (1, 400, None)
+        (torch.float32, torch.float64, torch.float16),
+        OPTIONS[::3],
+        ("sum", "mean"),
+        (1, 400, 2**28),
     ):
         parts = [
             numbers(11, FEATURES, dtype=dtype),
