@@ -56,8 +56,8 @@ def cross_entropy(
     """``functional.cross_entropy`` of logits whose classes are split over the ranks of ``group``.
 
     All ranks get the same loss, and each the gradient of its own logits. There are two all-reduces:
-    of a maximum for each row, and of two to four sums. Differentiable once, in reverse mode. What is
-    not described below is as ``functional.cross_entropy``'s.
+    of a maximum for each row, and of two to four sums. Differentiable once, in reverse mode. What
+    is not described below is as ``functional.cross_entropy``'s.
 
     Args:
         input: the logits of this rank's classes, of shape (n), (N, n) or (N, n, d1, …).
@@ -118,8 +118,8 @@ def linear_cross_entropy(
     """``functional.linear_cross_entropy`` of a weight whose classes are split over the ranks.
 
     The gradients are made together with the loss, chunk of rows by chunk of rows: two all-reduces a
-    chunk, and one of the hidden states' gradient, in float32 at least. Differentiable once. What is
-    not described below is as ``functional.cross_entropy``'s.
+    chunk, and one of the hidden states' gradient, in float32 at least. Differentiable once. What
+    is not described below is as ``functional.cross_entropy``'s.
 
     Args:
         input: hidden states, of shape (N, features); the same on all ranks.
