@@ -36,6 +36,10 @@ def losses(dtype: torch.dtype) -> dict[str, tuple[Loss, tuple[Tensor, ...]]]:
                 lambda target: F.linear_cross_entropy(hidden, weight, target),
                 (hidden, weight),
             ),
+            "linear_cross_entropy, a loss for each row": (
+                lambda t: F.linear_cross_entropy(hidden, weight, t, reduction="none").sum(),
+                (hidden, weight),
+            ),
             "linear, then torch's cross_entropy": (
                 lambda t: reference.cross_entropy(reference.linear(hidden, weight), t),
                 (hidden, weight),

@@ -41,13 +41,15 @@ def parts() -> list[Tensor]:
     return [torch.randn(shape, dtype=torch.float64).requires_grad_() for shape in shapes]
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
 @pytest.mark.parametrize("share", SHARES)
 @every_option
 def test_linear_is_the_loss_of_the_logits(
     options: dict[str, Any], share: float, reduction: str
 ) -> None:
     """NaN in ignored hidden states reaches neither the loss nor any gradient."""
+    if reduction == "none" and "num_items" in options:
+        pytest.skip("a divisor of nothing")
     target, (hidden, weight, bias) = targets(share), parts()
     ours = F.linear_cross_entropy(
         hidden.detach().masked_fill((target == -100).unsqueeze(1), math.nan).requires_grad_(),
@@ -64,20 +66,30 @@ def test_linear_is_the_loss_of_the_logits(
     if share == 1.0 and reduction == "mean" and "num_items" not in options:
         assert ours.isnan()  # the mean of nothing, as torch's
         return
-    mine = torch.autograd.grad(ours, [weight, bias])
-    for m, e in zip(mine, torch.autograd.grad(expected, [weight, bias]), strict=True):
+    grad = torch.rand_like(expected)
+    mine = torch.autograd.grad(ours, [weight, bias], grad)
+    for m, e in zip(mine, torch.autograd.grad(expected, [weight, bias], grad), strict=True):
         torch.testing.assert_close(m, e)
 
 
+@pytest.mark.parametrize("reduction", ["sum", "none"])
 @pytest.mark.parametrize("share", [0.5, 0.9, 1.0])
 @every_option
-def test_linear_gradients(options: dict[str, Any], share: float) -> None:
+def test_linear_gradients(options: dict[str, Any], share: float, reduction: str) -> None:
+    if reduction == "none" and "num_items" in options:
+        pytest.skip("a divisor of nothing")
     target, tensors = targets(share), parts()
 
     def loss(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return F.linear_cross_entropy(
-            hidden, weight, target, linear_bias=bias, reduction="sum", memory_budget=900, **options
-        )
+            hidden,
+            weight,
+            target,
+            linear_bias=bias,
+            reduction=reduction,
+            memory_budget=900,
+            **options,
+        ).sum()
 
     assert gradcheck(loss, tensors)
     assert gradgradcheck(loss, tensors)
@@ -89,8 +101,11 @@ def test_position_of_a_wrong_class_counts_in_the_batch() -> None:
     hidden, weight, bias = parts()
     target = targets(0.5)
     target[37] = CLASSES
-    with pytest.raises(IndexError, match=rf"but got {CLASSES} at position \[37\]"):
-        F.linear_cross_entropy(hidden, weight, target, linear_bias=bias, memory_budget=1)
+    for options in ({}, {"reduction": "none"}, {"return_lse": True}):
+        with pytest.raises(IndexError, match=rf"but got {CLASSES} at position \[37\]"):
+            F.linear_cross_entropy(
+                hidden, weight, target, linear_bias=bias, memory_budget=1, **options
+            )
 
 
 @pytest.mark.each_capability

@@ -96,8 +96,7 @@ def linear_cross_entropy(
 
     Raises:
         IndexError: a class is neither ``ignore_index`` nor from 0 to C − 1; with its position,
-            which in a GPU's message, and with ``reduction="none"`` or ``return_…``, counts from
-            the beginning of a chunk.
+            which in a GPU's message and in a compiled graph counts from the beginning of a chunk.
         RuntimeError, ValueError: as torch's function, for shapes, dtypes and options that do not
             fit.
 
@@ -188,6 +187,7 @@ def linear_cross_entropy(
         isinstance(argument, Tensor) and argument.requires_grad for argument in beside_logits
     )
     one_number = reduction != "none" and not per_row and not differentiated
+    rows = None if is_dynamo_compiling() else _rows_with_a_loss(terms, of_input[0], ignored)
     with torch.autocast(input.device.type, enabled=False):
         if one_number and not is_dynamo_compiling():
             loss = _one_number(
@@ -195,6 +195,7 @@ def linear_cross_entropy(
                 linear_weight,
                 linear_bias,
                 terms,
+                rows,
                 ignored,
                 softcap,
                 memory_budget,
@@ -206,6 +207,11 @@ def linear_cross_entropy(
             if is_dynamo_compiling()
             else LinearStatistics.apply
         )
+        count = input.shape[0]
+        if per_row or reduction != "none":
+            rows = None
+        if rows is not None:
+            input, terms = input.index_select(0, rows), terms.at(rows)
         row = Statistics(
             *statistics_of(
                 input,
@@ -220,11 +226,22 @@ def linear_cross_entropy(
             )
         )
         loss = loss_of_rows(terms, row, reduction, num_items, zero_if_empty, loss_dtype)
+        if rows is not None:
+            loss = loss.new_zeros(count).index_copy(0, rows, loss)
         beside = asked_for(terms, row, return_lse, return_log_prob, return_entropy)
     if single:
         loss = loss.squeeze(0) if reduction == "none" else loss
         beside = tuple(numbers.squeeze(0) for numbers in beside)
     return (loss, *beside) if per_row else loss
+
+
+def _rows_with_a_loss(terms: Terms, count: int, ignore_index: int) -> Tensor | None:
+    """The others need no product either. None for all, and on a GPU, which would be waited for."""
+    classes, kept = terms.classes, terms.kept
+    if classes is None or kept is None or classes.device.type != "cpu":
+        return None
+    _C.check_classes(classes, count, ignore_index)
+    return None if kept.all() else kept.nonzero().squeeze(1)
 
 
 def _unflattened(result: Any, rows: torch.Size) -> Any:
@@ -239,12 +256,13 @@ def _one_number(
     linear_weight: Tensor,
     linear_bias: Tensor | None,
     terms: Terms,
+    rows: Tensor | None,
     ignore_index: int,
     softcap: float,
     memory_budget: int,
     number: Tensor | None,
 ) -> Tensor:
-    """The sum of the losses, divided by ``number``, with its gradients."""
+    """The sum of the losses of ``rows``, divided by ``number``, with its gradients."""
     factors = terms.factors
     if terms.token_weight is not None:
         factors = factors.times(terms.token_weight)
@@ -252,12 +270,9 @@ def _one_number(
         number = number.to(factors.a.dtype)
         factors = factors.times(torch.where(number == 0, 0.0, 1 / number))
     classes = terms.classes
-    if classes is not None and terms.kept is not None and classes.device.type == "cpu":
-        _C.check_classes(classes, linear_weight.shape[0], ignore_index)
-        if not terms.kept.all():  # rows without a loss need no product either
-            rows = terms.kept.nonzero().squeeze(1)
-            input, classes = input.index_select(0, rows), classes.index_select(0, rows)
-            factors = factors.at(rows)
+    if rows is not None and classes is not None:
+        input, classes = input.index_select(0, rows), classes.index_select(0, rows)
+        factors = factors.at(rows)
     needed = tuple(
         torch.is_grad_enabled() and tensor is not None and tensor.requires_grad
         for tensor in (input, linear_weight, linear_bias)

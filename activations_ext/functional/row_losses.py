@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -222,6 +222,22 @@ class Terms(NamedTuple):
     def only_kept(self, numbers: Tensor) -> Tensor:
         """0 for ignored rows, of which nothing may leak, NaN included."""
         return numbers if self.kept is None else torch.where(self.kept, numbers, 0.0)
+
+    def at(self, rows: Tensor) -> Terms:
+        """Of classes, and of these rows alone."""
+
+        def of(numbers: Tensor | None) -> Any:
+            return None if numbers is None else numbers.index_select(0, rows)
+
+        return Terms(
+            self.factors.at(rows),
+            of(self.classes),
+            self.weights,
+            of(self.counts),
+            of(self.kept),
+            of(self.kept_counts),
+            of(self.token_weight),
+        )
 
     def with_options(
         self,
