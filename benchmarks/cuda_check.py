@@ -37,7 +37,8 @@ SUITE = tuple(
         *("prelu", "random", "rrelu", "serlu", "shift_dropout", "softmax", "losses", "mixture"),
         "mixture_limits",
         *("cross_entropy", "cross_entropy_beyond", "loss_rules", "loss_arguments"),
-        *("linear_cross_entropy", "likelihood", "autocast", "fallback", "errors", "hostile"),
+        *("linear_cross_entropy", "focal_loss", "likelihood", "autocast", "fallback"),
+        *("errors", "hostile"),
     )
 )
 SANITIZERS = ("memcheck", "racecheck", "initcheck", "synccheck")
