@@ -17,15 +17,17 @@ from torch import Tensor
 from activations_ext._call import DTYPES, has_kernel
 from activations_ext.functional.losses import as_integer
 from activations_ext.functional.row_losses import (
-    Statistics,
     Terms,
     asked_for,
     check_num_items,
     divisor,
+    factors_of_sum,
     loss_of_rows,
+    mean_of_sum,
     result_dtype,
     terms_of_classes,
 )
+from activations_ext.functional.row_statistics import Statistics
 from activations_ext.functional.vocabulary_shards import Part, ShardLoss, ShardStatistics, group_of
 
 __all__ = ["count_items", "cross_entropy", "linear_cross_entropy"]
@@ -152,13 +154,9 @@ def linear_cross_entropy(
     part = Part.of(group, linear_weight.shape[0], vocab_start, vocab_size, target)
     options = _Options(ignore_index, label_smoothing, z_loss, focal_gamma, token_weight)
     terms = _terms(part, options, target, weight, input.dtype, reduction, num_items)
-    factors = terms.factors._replace(a=part.checked(terms.factors.a, target, terms))
-    if terms.token_weight is not None:
-        factors = factors.times(terms.token_weight)
     number = divisor(terms.counts, reduction, num_items, zero_if_empty)
-    if number is not None:
-        number = number.to(factors.a.dtype)
-        factors = factors.times(torch.where(number == 0, 0.0, 1 / number))
+    factors = factors_of_sum(terms, number)
+    factors = factors._replace(a=part.checked(factors.a, target, terms))
     needed = tuple(
         torch.is_grad_enabled() and tensor is not None and tensor.requires_grad
         for tensor in (input, linear_weight, linear_bias)
@@ -178,7 +176,7 @@ def linear_cross_entropy(
             part.group,
             needed,
         )
-    loss = loss if number is None else loss + 0.0 / number
+    loss = mean_of_sum(loss, number)
     return loss.to(loss_dtype or result_dtype(input))
 
 

@@ -29,7 +29,7 @@ from torch import Size, Tensor, distributions
 
 from activations_ext import functional as F
 from activations_ext.functional.mixtures import SCALES, check_no_nan, validates
-from activations_ext.functional.row_losses import ordered_sum
+from activations_ext.functional.row_statistics import ordered_sum
 
 __all__ = ["Bernoulli", "Categorical", "Gaussian", "Likelihood", "MixtureOfGaussians"]
 

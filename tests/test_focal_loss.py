@@ -231,6 +231,17 @@ def test_what_is_returned_beside_a_shifted_loss() -> None:
     assert (log_prob[:, -1] == 0).all()
 
 
+def test_token_weights_have_the_shape_of_shifted_targets() -> None:
+    hidden, weight, target = numbers(2, 4, FEATURES), numbers(C, FEATURES), targets(2, 4)
+    token_weight = numbers(2, 4, seed=3).abs()
+    ours = F.linear_cross_entropy(hidden, weight, target, shift=1, token_weight=token_weight)
+    logits = (hidden @ weight.t()).transpose(1, 2)
+    expected = F.cross_entropy(logits, target, shift=1, token_weight=token_weight)
+    torch.testing.assert_close(ours, expected)
+    with pytest.raises(RuntimeError, match="'token_weight' to have a number for each row"):
+        F.linear_cross_entropy(hidden, weight, target, shift=1, token_weight=token_weight.t())
+
+
 @pytest.mark.parametrize("wrong", [-1, 1.0, None])
 def test_wrong_shifts(wrong: Any) -> None:
     with pytest.raises((ValueError, TypeError), match="'shift'"):

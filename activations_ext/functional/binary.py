@@ -10,7 +10,8 @@ from torch.nn import _reduction
 from activations_ext._call import has_kernel, overridable
 from activations_ext._torchs import torchs
 from activations_ext.compiled import holds_torchs
-from activations_ext.functional.row_losses import check_gamma, ordered_sum, power_of_rest
+from activations_ext.functional.row_losses import check_gamma
+from activations_ext.functional.row_statistics import ordered_sum, power_of_rest
 
 
 @overridable

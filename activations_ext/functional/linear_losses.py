@@ -17,15 +17,17 @@ from activations_ext.functional import linear_ops  # noqa: F401 — for compiled
 from activations_ext.functional.linear_rows import LinearLoss, LinearStatistics, default_budget
 from activations_ext.functional.losses import as_integer, cross_entropy, fits
 from activations_ext.functional.row_losses import (
-    Statistics,
     Terms,
     asked_for,
     check_num_items,
     divisor,
+    factors_of_sum,
     loss_of_rows,
+    mean_of_sum,
     shifted,
     terms_of,
 )
+from activations_ext.functional.row_statistics import Statistics
 
 _NAME = "linear_cross_entropy"
 
@@ -114,31 +116,14 @@ def linear_cross_entropy(
             f"{memory_budget}"
         )
     ignored = -100 if ignore_index is None else as_integer(_NAME, "ignore_index", ignore_index)
+    sequences: torch.Size | None = None
     if shift != 0:
         target = shifted(_NAME, target, as_integer(_NAME, "shift", shift), ignored)
         if target.shape == input.shape[:-1] and input.dim() > 2 and linear_weight.dim() == 2:
-            result = linear_cross_entropy(
-                input.flatten(0, -2),
-                linear_weight,
-                target.flatten(),
-                linear_bias=linear_bias,
-                weight=weight,
-                reduction=reduction,
-                ignore_index=ignore_index,
-                label_smoothing=label_smoothing,
-                z_loss=z_loss,
-                softcap=softcap,
-                token_weight=None if token_weight is None else token_weight.flatten(),
-                num_items=num_items,
-                focal_gamma=focal_gamma,
-                zero_if_empty=zero_if_empty,
-                loss_dtype=loss_dtype,
-                return_lse=return_lse,
-                return_log_prob=return_log_prob,
-                return_entropy=return_entropy,
-                memory_budget=memory_budget,
-            )
-            return _unflattened(result, target.shape)
+            sequences = target.shape
+            input, target = input.flatten(0, -2), target.flatten()
+            if token_weight is not None and token_weight.shape == sequences:
+                token_weight = token_weight.flatten()
     own_dtype = input.dtype
     if torch.is_autocast_enabled(input.device.type):
         own_dtype = torch.float32
@@ -153,7 +138,7 @@ def linear_cross_entropy(
     if not _in_chunks(
         input, linear_weight, linear_bias, target, weight, reduction, ignore_index, label_smoothing
     ) or not all(_is_known(argument) for argument in beside_logits):
-        return cross_entropy(
+        result = cross_entropy(
             _logits(input, linear_weight, linear_bias, target, ignore_index),
             target,
             weight,
@@ -173,6 +158,7 @@ def linear_cross_entropy(
             return_log_prob=return_log_prob,
             return_entropy=return_entropy,
         )
+        return _unflattened(result, sequences)
     loss_dtype = loss_dtype or own_dtype
     single = input.dim() == 1
     if single:
@@ -232,7 +218,7 @@ def linear_cross_entropy(
     if single:
         loss = loss.squeeze(0) if reduction == "none" else loss
         beside = tuple(numbers.squeeze(0) for numbers in beside)
-    return (loss, *beside) if per_row else loss
+    return _unflattened((loss, *beside) if per_row else loss, sequences)
 
 
 def _rows_with_a_loss(terms: Terms, count: int, ignore_index: int) -> Tensor | None:
@@ -244,11 +230,13 @@ def _rows_with_a_loss(terms: Terms, count: int, ignore_index: int) -> Tensor | N
     return None if kept.all() else kept.nonzero().squeeze(1)
 
 
-def _unflattened(result: Any, rows: torch.Size) -> Any:
-    """What is a number for each row has the shape of the rows again."""
+def _unflattened(result: Any, sequences: torch.Size | None) -> Any:
+    """What is a number for each row, in the shape of the targets again."""
+    if sequences is None:
+        return result
     if isinstance(result, tuple):
-        return tuple(_unflattened(each, rows) for each in result)
-    return result.unflatten(0, rows) if result.dim() == 1 else result
+        return tuple(_unflattened(each, sequences) for each in result)
+    return result.unflatten(0, sequences) if result.dim() == 1 else result
 
 
 def _one_number(
@@ -263,12 +251,7 @@ def _one_number(
     number: Tensor | None,
 ) -> Tensor:
     """The sum of the losses of ``rows``, divided by ``number``, with its gradients."""
-    factors = terms.factors
-    if terms.token_weight is not None:
-        factors = factors.times(terms.token_weight)
-    if number is not None:
-        number = number.to(factors.a.dtype)
-        factors = factors.times(torch.where(number == 0, 0.0, 1 / number))
+    factors = factors_of_sum(terms, number)
     classes = terms.classes
     if rows is not None and classes is not None:
         input, classes = input.index_select(0, rows), classes.index_select(0, rows)
@@ -290,8 +273,7 @@ def _one_number(
         factors.gamma,
         needed,
     )[0]
-    # The mean of nothing is NaN, as torch's.
-    return loss if number is None else loss + 0.0 / number
+    return mean_of_sum(loss, number)
 
 
 def _in_chunks(

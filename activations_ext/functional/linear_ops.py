@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from activations_ext.functional.linear_rows import Linear, LinearStatistics, chunked_gradients
-from activations_ext.functional.row_losses import RowGradients, check_storages
+from activations_ext.functional.row_losses import check_storages
+from activations_ext.functional.row_statistics import RowGradients
 
 _NAME = "activations_ext::linear_row_statistics"
 _LOGITS = (

@@ -12,7 +12,7 @@ from torch.compiler import is_dynamo_compiling
 
 import activations_ext._C as _C
 from activations_ext._torchs import torchs
-from activations_ext.functional.row_losses import (
+from activations_ext.functional.row_statistics import (
     Factors,
     RowGradients,
     Statistics,

@@ -19,10 +19,10 @@ from activations_ext.functional.row_losses import (
     check_num_items,
     loss_of_rows,
     result_dtype,
-    row_statistics,
     shifted,
     terms_of,
 )
+from activations_ext.functional.row_statistics import row_statistics
 
 
 @overload

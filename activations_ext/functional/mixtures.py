@@ -17,7 +17,7 @@ from activations_ext._call import (
     on_kernels_device,
     overridable,
 )
-from activations_ext.functional.row_losses import ordered_sum
+from activations_ext.functional.row_statistics import ordered_sum
 
 # In the order of ScaleBy in csrc/device/mixture_job.h.
 SCALES = ("exp", "softplus", "elu", "identity")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from activations_ext._call import call_operator, has_kernel, overridable
 from activations_ext._torchs import torchs
-from activations_ext.functional.row_losses import row_statistics
+from activations_ext.functional.row_statistics import row_statistics
 
 
 @overridable

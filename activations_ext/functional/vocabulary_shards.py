@@ -18,11 +18,11 @@ from activations_ext.functional.linear_rows import (
     sum_and_gradients,
     times,
 )
-from activations_ext.functional.row_losses import (
+from activations_ext.functional.row_losses import Terms
+from activations_ext.functional.row_statistics import (
     Factors,
     RowGradients,
     Statistics,
-    Terms,
     row_statistics,
     statistics_gradient,
 )
