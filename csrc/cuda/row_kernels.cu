@@ -11,8 +11,9 @@
 namespace activations_ext::cuda {
 namespace {
 
-// Three blocks of a multiprocessor's 228 KB, which keep enough of them in flight.
-constexpr int64_t kMostShared = 64 << 10;
+// Three blocks of a multiprocessor's 228 KB keep enough loads in flight. Two still cost less than
+// reading a row twice, where no cluster shares it.
+constexpr int64_t kMostShared = 64 << 10, kMostSharedAlone = 112 << 10;
 
 // Packs of one row are packs of the other.
 template <class S>
@@ -57,13 +58,19 @@ void with_keep(const RowShape& shape, std::initializer_list<Matrix<const void*>>
     if (units <= Team::kThreads * TwoLooks<S, Team, Keep::kInRegisters, kRows>::kHeld)
       return run.template operator()<Team, Keep::kInRegisters>({blocks});
     if constexpr (Team::kInPacks && Team::kThreads == kRowThreads) {
-      const int64_t most = std::min(kMostShared, shared_bytes_of_device());
-      for (int splits = 1; splits <= most_blocks_of_cluster(); splits *= 2) {
-        const int64_t bytes = Part::most(shape.classes, splits) * kRows * int64_t(sizeof(S));
-        if (bytes <= most)
-          return run.template operator()<Team, Keep::kInShared>(
-              {blocks, splits, int(bytes), splits > 1});
+      const auto bytes = [&](int splits) {
+        return Part::most(shape.classes, splits) * kRows * int64_t(sizeof(S));
+      };
+      const auto fits = [&, device = shared_bytes_of_device()](int splits, int64_t most) {
+        return bytes(splits) <= std::min(most, device);
+      };
+      int splits = 1;
+      if (const int clusters = most_blocks_of_cluster(); clusters > 1) {
+        while (splits < clusters && !fits(splits, kMostShared)) splits *= 2;
       }
+      if (fits(splits, splits > 1 ? kMostShared : kMostSharedAlone))
+        return run.template operator()<Team, Keep::kInShared>(
+            {blocks, splits, int(bytes(splits)), splits > 1});
     }
     run.template operator()<Team, Keep::kNowhere>({blocks});
   });
