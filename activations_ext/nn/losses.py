@@ -106,11 +106,8 @@ class BCEWithLogitsLoss(torch.nn.BCEWithLogitsLoss, metaclass=TorchsType):
         focal_gamma: float = 0.0,
     ) -> None:
         super().__init__(weight, size_average, reduce, reduction, pos_weight)
-        self.focal_gamma = focal_gamma
-
-    @property
-    def options_beyond_torch(self) -> dict[str, float]:
-        return {} if self.focal_gamma == 0 else {"focal_gamma": self.focal_gamma}
+        options: dict[str, Any] = {} if focal_gamma == 0 else {"focal_gamma": focal_gamma}
+        self.options_beyond_torch = options
 
     __prepare_scriptable__ = _no_script
 
@@ -121,7 +118,7 @@ class BCEWithLogitsLoss(torch.nn.BCEWithLogitsLoss, metaclass=TorchsType):
             weight=self.weight,
             reduction=self.reduction,
             pos_weight=self.pos_weight,
-            focal_gamma=self.focal_gamma,
+            **self.options_beyond_torch,
         )
 
 
