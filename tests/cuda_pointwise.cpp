@@ -22,7 +22,7 @@ void run(const A& f, const Array<S>& out, const Array<S>& a, const Array<S>& b,
     const cuda::Plan plan(out.read(), in, out.size());
     ++readings[int(plan.reading)];
     cuda_on_host::launch(&cuda::pointwise<kPass, A, S>, unsigned(plan.blocks(32)), 32, f,
-                         out.data(), in, plan);
+                         cuda::Outputs<S, 1>{{out.data()}}, in, plan);
   };
   if constexpr (kPass == Pass::kForward) {
     on(cuda::Inputs<S, 1>{{a.read()}, walk});
@@ -111,10 +111,19 @@ __global__ void difference_times(S* out, cuda::Inputs<S, 3> in, cuda::Plan plan)
   const auto f = [](S x, S y, S z) {
     return cuda::rounded<S>((cuda::widened(x) - cuda::widened(y)) * cuda::widened(z));
   };
+  cuda::sweep(f, cuda::Outputs<S, 1>{{out}}, in, plan);
+}
+template <class S>
+__global__ void difference_and_product(cuda::Outputs<S, 2> out, cuda::Inputs<S, 3> in,
+                                       cuda::Plan plan) {
+  const auto f = [](S x, S y, S z) {
+    return cuda::Results<S, 2>{cuda::rounded<S>(cuda::widened(x) - cuda::widened(y)),
+                               cuda::rounded<S>(cuda::widened(x) * cuda::widened(z))};
+  };
   cuda::sweep(f, out, in, plan);
 }
 
-// Three inputs: alike, shifted, and one of them expanded.
+// Three inputs: alike, shifted, and one of them expanded. Two outputs: one of them over an input.
 template <class S>
 void three_inputs() {
   for (const int64_t count : {1, 8, 100, 776})
@@ -135,6 +144,16 @@ void three_inputs() {
                              plan);
         expect(out == right, "three inputs, %d bytes: differs with %ld elements from %d",
                int(sizeof(S)), long(count), offset);
+
+        Array<S> second(count);
+        for (int64_t i = 0; i < count; ++i) {
+          right[i] = cuda::rounded<S>(x.number(i) - y.number(i));
+          second[i] = cuda::rounded<S>(x.number(i) * z.number(expanded ? 0 : i));
+        }
+        cuda_on_host::launch(&difference_and_product<S>, unsigned(plan.blocks(32)), 32,
+                             cuda::Outputs<S, 2>{{out.data(), x.data()}}, in, plan);
+        expect(out == right && x == second, "two outputs, %d bytes: differ with %ld elements",
+               int(sizeof(S)), long(count));
       }
 }
 

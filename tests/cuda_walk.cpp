@@ -40,17 +40,17 @@ at::Tensor laid_out_somehow(at::IntArrayRef shape) {
   return tensor;
 }
 
-bool compare(at::IntArrayRef shape, bool two) {
-  const at::Tensor a = laid_out_somehow(shape), b = two ? laid_out_somehow(shape) : at::Tensor();
-  const at::Tensor out = at::empty_like(a);
+bool compare(at::IntArrayRef shape, int count) {
+  std::vector<at::Tensor> inputs;
+  while (int(inputs.size()) < count) inputs.push_back(laid_out_somehow(shape));
+  const at::Tensor out = at::empty_like(inputs[0]);
   if (!out.is_non_overlapping_and_dense()) return true;
-  const std::optional<cuda::Walk> walk = cuda::walk_of(out, a, b);
+  const std::optional<cuda::Walk> walk = cuda::walk_of(out, inputs);
   if (!walk) return true;
-  const at::Tensor* const inputs[] = {&a, &b};
-  for (int input = 0; input < (two ? 2 : 1); ++input) {
+  for (int input = 0; input < int(inputs.size()); ++input) {
     // As the output lies in memory.
-    const at::Tensor expected = at::empty_like(out).copy_(*inputs[input]);
-    const auto *numbers = inputs[input]->const_data_ptr<float>(),
+    const at::Tensor expected = at::empty_like(out).copy_(inputs[input]);
+    const auto *numbers = inputs[input].const_data_ptr<float>(),
                *right = expected.const_data_ptr<float>();
     for (int64_t i = 0; i < out.numel(); ++i) {
       const int64_t at = walk->dims == 0 ? i : walk->offset(input, i);
@@ -68,7 +68,7 @@ int main() {
   for (int turn = 0; turn < 3000; ++turn) {
     std::vector<int64_t> shape(std::size_t(below(6)));
     for (int64_t& size : shape) size = below(4) == 0 ? 1 : 1 + below(5);
-    if (!compare(shape, turn % 2 == 0)) return 1;
+    if (!compare(shape, 1 + turn % cuda::Walk::kMostInputs)) return 1;
   }
   std::puts("clean");
 }

@@ -110,6 +110,27 @@ FAULTS: dict[str, dict[str, Fault]] = {
         "the strides of another dimension": Fault(
             "walk.h", "strides[input][d]", "strides[input][0]", after=";"
         ),
+        "the numbers of another output": Fault(
+            "sweep.cuh", "all.numbers[output]", "all.numbers[0]", before="numbers[k] = "
+        ),
+        "an edge of the first output only": Fault(
+            "sweep.cuh", "out.data[output][i]", "out.data[0][i]", after=" = result"
+        ),
+    },
+    "binary": {
+        "a weight for the other one": Fault(
+            "binary_cross_entropy.cuh", "where(positive, given, one)", "where(positive, one, given)"
+        ),
+        "the losses of all but the first parts left out": Fault(
+            "binary_cross_entropy.cuh", "part < parts", "part < 1"
+        ),
+        "the sum of one thread": Fault(
+            "binary_cross_entropy.cuh", "double(mine)", "threadIdx.x == 0 ? double(mine) : 0.0"
+        ),
+        "a gradient of grad_output alone": Fault(
+            "binary_cross_entropy.cuh", "Compute<S>(scale)", "Compute<S>(1.0)", after=";"
+        ),
+        "plans of fewer inputs": Fault("binary_kernels.cu", "job.inputs[input]", "job.inputs[0]"),
     },
     "channels": {
         "a missing barrier": Fault(
@@ -267,7 +288,12 @@ CARDS = os.environ.get("CUDA_CARDS", "90").split(",")
 
 @pytest.mark.parametrize(
     ("source", "kernels"),
-    [("pointwise_kernels", 316), ("row_kernels", 400), ("mixture_kernels", 64)],
+    [
+        ("pointwise_kernels", 316),
+        ("binary_kernels", 52),
+        ("row_kernels", 400),
+        ("mixture_kernels", 64),
+    ],
 )
 def test_nvcc_compiles_every_kernel(source: str, kernels: int) -> None:
     """For every dtype; none has a stack frame or spills registers."""
@@ -289,8 +315,8 @@ namespace activations_ext::cuda {
 using Warp = Team<32, By::kPacks>;
 using Block = Team<kRowThreads, By::kPacks>;
 #define POINTWISE(F, S)                                                              \
-  template __global__ void pointwise<Pass::kForward, F, S>(F, S*, Inputs<S, 1>, Plan);  \
-  template __global__ void pointwise<Pass::kBackward, F, S>(F, S*, Inputs<S, 2>, Plan);
+  template __global__ void pointwise<Pass::kForward, F, S>(F, Outputs<S, 1>, Inputs<S, 1>, Plan); \
+  template __global__ void pointwise<Pass::kBackward, F, S>(F, Outputs<S, 1>, Inputs<S, 2>, Plan);
 #define SOFTMAX(F, S, T, K)                                                                       \
   template __global__ void softmax_rows<F, S, T, K>(RowShape, Matrix<const void*>, Matrix<void*>); \
   template __global__ void softmax_backward_rows<F, S, T, K>(RowShape, Matrix<const void*>,        \

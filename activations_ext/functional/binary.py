@@ -74,7 +74,6 @@ def binary_cross_entropy_with_logits(
     weights = [w for w in (weight, pos_weight) if w is not None]
     fits = (
         has_kernel(input)
-        and input.device.type != "cuda"
         and target.shape == input.shape
         and all(t.dtype == input.dtype and t.device == input.device for t in (target, *weights))
         and all(_broadcasts(w, input) for w in weights)

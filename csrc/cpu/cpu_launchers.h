@@ -39,6 +39,11 @@ class CpuLaunchers final : public Launchers {
                                     const RowsOfLogits& of,
                                     const RowStatisticsTensors& row) const override;
 
+  at::Tensor binary_losses(const BinaryTensors& of) const override;
+  at::Tensor binary_sum(const BinaryTensors& of, double divisor) const override;
+  at::Tensor binary_backward(const at::Tensor& grad_output, double scale,
+                             const BinaryTensors& of) const override;
+
   at::Tensor mixture_nll(const MixtureTensors& of) const override;
   MixtureGradientTensors mixture_backward(const at::Tensor& grad_nll,
                                           const MixtureTensors& of) const override;

@@ -1,7 +1,9 @@
+#include <ATen/ops/full.h>
+#include <ATen/ops/ones.h>
+
 #include <numeric>
 #include <vector>
 
-#include "binary_cross_entropy.h"
 #include "cpu_launchers.h"
 #include "elementwise.h"
 
@@ -12,16 +14,26 @@ const BinaryCrossEntropyKernels& kernels_of(const at::Tensor& logits) {
   return kernels().binary_cross_entropy[int(number_of(logits.scalar_type()))];
 }
 
+// With weights that are tensors.
+BinaryTensors complete(const BinaryTensors& of) {
+  const auto or_one = [&](const at::Tensor& weight) {
+    return weight.defined() ? weight : at::ones({}, of.logits.options()).expand_as(of.logits);
+  };
+  return {of.logits, of.target, or_one(of.pos_weight), or_one(of.weight)};
+}
+
 }  // namespace
 
-at::Tensor binary_losses(const BinaryOperands& of) {
+at::Tensor CpuLaunchers::binary_losses(const BinaryTensors& tensors) const {
+  const BinaryTensors of = complete(tensors);
   const at::Tensor out = empty_output(of.target, {});
   run({kernels_of(of.logits).losses}, {&out, &of.logits, &of.target, &of.pos_weight, &of.weight});
   return out;
 }
 
-double binary_sum(const BinaryOperands& of) {
+at::Tensor CpuLaunchers::binary_sum(const BinaryTensors& tensors, double divisor) const {
   constexpr int64_t kRange = 16 * 1024;  // the same on any number of threads
+  const BinaryTensors of = complete(tensors);
   const Operands operands = {&of.logits, &of.target, &of.pos_weight, &of.weight};
   for (const at::Tensor* tensor : operands) check_storage(*tensor);
   at::TensorIterator iterator = iterator_over(operands, /*output=*/false);
@@ -40,10 +52,13 @@ double binary_sum(const BinaryOperands& of) {
       iterator.serial_for_each(loop, {range * kRange, std::min(count, (range + 1) * kRange)});
     }
   });
-  return std::accumulate(sums.begin(), sums.end(), 0.0);
+  const double sum = std::accumulate(sums.begin(), sums.end(), 0.0);
+  return at::full({}, sum / divisor, of.logits.options());
 }
 
-at::Tensor binary_backward(const at::Tensor& grad_output, double scale, const BinaryOperands& of) {
+at::Tensor CpuLaunchers::binary_backward(const at::Tensor& grad_output, double scale,
+                                         const BinaryTensors& tensors) const {
+  const BinaryTensors of = complete(tensors);
   const at::Tensor out = empty_output(of.logits, {});
   run({kernels_of(of.logits).gradient, &scale},
       {&out, &grad_output, &of.logits, &of.target, &of.pos_weight, &of.weight});

@@ -88,6 +88,29 @@ struct RowKernelTable {
 
 const RowKernelTable& row_kernels();
 
+// Binary cross-entropy; see binary_cross_entropy.cuh. The inputs of `count` elements are
+// grad_output (for a gradient of each loss alone), logits, target and the weights that are given.
+struct BinaryJob {
+  const void* inputs[Walk::kMostInputs];
+  Walk walk;
+  int64_t count;
+  int weights;    // that are given
+  bool positive;  // one weight, and it is pos_weight
+};
+struct BinaryKernels {
+  void (*losses)(const BinaryJob& job, void* out, cudaStream_t stream);
+  // `out` is one number, `partial` has room for binary_parts(job.count).
+  void (*sum)(const BinaryJob& job, void* out, double* partial, double divisor,
+              cudaStream_t stream);
+  // `grad_output` is one number, or null if it is among the inputs.
+  void (*gradient)(const BinaryJob& job, void* out, const void* grad_output, double scale,
+                   cudaStream_t stream);
+};
+
+int64_t binary_parts(int64_t count);
+
+const BinaryKernels& binary_kernels(Number number);
+
 // See mixture_rows.cuh.
 struct MixtureKernels {
   void (*forward)(const MixtureRows& job, void* nll, cudaStream_t stream);

@@ -42,7 +42,6 @@ bool CudaLaunchers::runs_on(c10::DeviceIndex device) const {
   return answer == kYes;
 }
 
-// Inputs of more than four dimensions that do not merge are copied; that costs a pass more.
 void CudaLaunchers::pointwise_into(const at::Tensor& out, const Pointwise& op, const at::Tensor& a,
                                    const at::Tensor& b) const {
   if (out.numel() == 0) return;
@@ -51,14 +50,13 @@ void CudaLaunchers::pointwise_into(const at::Tensor& out, const Pointwise& op, c
     out.copy_(pointwise(op, a, b));
     return;
   }
-  const std::optional<Walk> walk = walk_of(out, a, b);
-  const at::Tensor x = walk ? a : laid_out_as(out, a);
-  const at::Tensor y = walk || !b.defined() ? b : laid_out_as(out, b);
+  std::array<at::Tensor, 2> inputs = {a, b};
+  const Walk walk = walked(std::span(inputs).first(b.defined() ? 2 : 1), out);
   const auto kernel =
       kernels().pointwise[op.index][int(number_of(out.scalar_type()))][int(op.pass)];
   const Queue queue(out);
-  kernel(op.activation, writable(out), readable(x), y.defined() ? readable(y) : nullptr,
-         walk.value_or(Walk()), out.numel(), queue);
+  kernel(op.activation, writable(out), readable(inputs[0]),
+         b.defined() ? readable(inputs[1]) : nullptr, walk, out.numel(), queue);
   C10_CUDA_KERNEL_LAUNCH_CHECK();
 }
 

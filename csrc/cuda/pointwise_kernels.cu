@@ -29,7 +29,7 @@ void queue(const void* activation, void* out, const void* a, const void* b, cons
   S* const to = static_cast<S*>(out);
   const Plan plan(to, in, count);
   launch(&pointwise<kPass, A, S>, {plan.blocks(kThreads)}, kThreads, stream,
-         *static_cast<const A*>(activation), to, in, plan);
+         *static_cast<const A*>(activation), Outputs<S, 1>{{to}}, in, plan);
 }
 
 template <class Op, class S>

@@ -12,7 +12,8 @@ constexpr int inputs_of(Pass pass) { return pass == Pass::kForward ? 1 : 2; }
 
 // out = pass(a) or pass(a, b). To be launched with plan.blocks().
 template <Pass kPass, class A, class S>
-__global__ void pointwise(A activation, S* out, Inputs<S, inputs_of(kPass)> in, Plan plan) {
+__global__ void pointwise(A activation, Outputs<S, 1> out, Inputs<S, inputs_of(kPass)> in,
+                          Plan plan) {
   if constexpr (kPass == Pass::kForward) {
     const auto value = [&](S x) {
       const auto number = widened(x);

@@ -1,4 +1,4 @@
-// The elementwise sweep on CUDA: any number of inputs of any strides, and one dense output.
+// The elementwise sweep on CUDA: any number of inputs of any strides and of dense outputs.
 #pragma once
 
 #include <algorithm>
@@ -30,7 +30,20 @@ struct Inputs {
   Walk walk;
 };
 
-// The host's plan for all threads. Elements before the output's first multiple of 16 bytes and
+// All are dense, in the same order, and stand alike relative to multiples of 16 bytes.
+template <class S, int kOut>
+struct Outputs {
+  S* data[kOut == 0 ? 1 : kOut];
+};
+
+// What a function of several outputs returns.
+template <class S, int kOut>
+struct Results {
+  S numbers[kOut];
+};
+
+// The host's plan for all threads. The elements are in the order of `model`, which is the first
+// output or, where there is none, a dense input. Elements before its first multiple of 16 bytes and
 // after its last are edges, and so are packs whose shifted loads would touch foreign memory. The
 // first block computes the edges one by one.
 struct Plan {
@@ -38,9 +51,9 @@ struct Plan {
   int64_t begin = 0, packs, count;  // packs, from element `begin` of `count` on
 
   template <class S, int kIn>
-  Plan(const S* out, const Inputs<S, kIn>& in, int64_t count)
-      : reading(reading_of(out, in)), count(count) {
-    begin = std::min(before_aligned(out), count);
+  Plan(const S* model, const Inputs<S, kIn>& in, int64_t count)
+      : reading(reading_of(model, in)), count(count) {
+    begin = std::min(before_aligned(model), count);
     packs = (count - begin) / Pack<S>::kCount;
     if (reading != Reading::kShifted || packs == 0) return;
     begin += Pack<S>::kCount;
@@ -54,7 +67,7 @@ struct Plan {
 
  private:
   template <class S, int kIn>
-  static Reading reading_of(const S* out, const Inputs<S, kIn>& in) {
+  static Reading reading_of(const S* model, const Inputs<S, kIn>& in) {
     const Walk& walk = in.walk;
     const auto all = [&](auto holds) {
       bool result = true;
@@ -63,7 +76,7 @@ struct Plan {
     };
     if (walk.dims == 0) {
       const bool alike =
-          all([&](int, const S* start) { return before_aligned(start) == before_aligned(out); });
+          all([&](int, const S* start) { return before_aligned(start) == before_aligned(model); });
       return alike ? Reading::kAligned : Reading::kShifted;
     }
     const auto in_packs = [&](int input, const S* start) {
@@ -72,7 +85,7 @@ struct Plan {
       return whole;
     };
     const bool rows = walk.dims > 1 && walk.sizes[0].size % Pack<S>::kCount == 0 &&
-                      before_aligned(out) == 0 && all(in_packs);
+                      before_aligned(model) == 0 && all(in_packs);
     return rows ? Reading::kRows : Reading::kGathered;
   }
 };
@@ -96,12 +109,29 @@ __device__ inline auto applied(const F& f, const Numbers& numbers, int k,
   return f(numbers[kInput].numbers[k]...);
 }
 
-// out = f(in[0], …) of the plan's elements; `out` may be one of the inputs. To be called by all
+// Element e of each result is f of element k of `numbers`; f returns a number, Results, or nothing.
+template <class S, int kOut, class F, class Numbers, class Places, std::size_t kPlaces>
+__device__ inline void apply(const F& f, const Numbers& numbers, int k,
+                             Places (&results)[kPlaces]) {
+  constexpr std::make_index_sequence<std::extent_v<Numbers>> inputs;
+  if constexpr (kOut == 0) {
+    applied(f, numbers, k, inputs);
+  } else if constexpr (kOut == 1) {
+    results[0].numbers[k] = applied(f, numbers, k, inputs);
+  } else {
+    const Results<S, kOut> all = applied(f, numbers, k, inputs);
+#pragma unroll
+    for (int output = 0; output < kOut; ++output) results[output].numbers[k] = all.numbers[output];
+  }
+}
+
+// out = f(in[0], …) of the plan's elements; an output may be one of the inputs. To be called by all
 // threads of plan.blocks().
-template <class F, class S, int kIn>
-__device__ inline void sweep(const F& f, S* out, const Inputs<S, kIn>& in, const Plan& plan) {
+template <class F, class S, int kOut, int kIn>
+__device__ inline void sweep(const F& f, const Outputs<S, kOut>& out, const Inputs<S, kIn>& in,
+                             const Plan& plan) {
   constexpr int kCount = Pack<S>::kCount;
-  constexpr std::make_index_sequence<kIn> inputs;
+  constexpr int kResults = kOut == 0 ? 1 : kOut;
 
   const unsigned each = kPacksAtOnce * blockDim.x;
   const int64_t block = int64_t(blockIdx.x) * each, after = plan.packs - block;
@@ -138,7 +168,7 @@ __device__ inline void sweep(const F& f, S* out, const Inputs<S, kIn>& in, const
   for (int k = 0; k < kPacksAtOnce; ++k) {
     if (place(k) >= left) break;
     const int64_t i = start + place(k) * kCount;
-    Pack<S> pack[kIn], result;
+    Pack<S> pack[kIn], result[kResults];
 #pragma unroll
     for (int input = 0; input < kIn; ++input) {
       pack[input] = chosen(packs[input], k);
@@ -148,19 +178,22 @@ __device__ inline void sweep(const F& f, S* out, const Inputs<S, kIn>& in, const
         pack[input].numbers[e] = in.data[input][in.walk.offset(input, i + e)];
     }
 #pragma unroll
-    for (int e = 0; e < kCount; ++e) result.numbers[e] = applied(f, pack, e, inputs);
-    store_pack(out + i, result);
+    for (int e = 0; e < kCount; ++e) apply<S, kOut>(f, pack, e, result);
+#pragma unroll
+    for (int output = 0; output < kOut; ++output) store_pack(out.data[output] + i, result[output]);
   }
 
   if (blockIdx.x != 0) return;
   const int64_t in_packs = plan.packs * kCount;
   for (int64_t edge = threadIdx.x; edge < plan.count - in_packs; edge += blockDim.x) {
     const int64_t i = edge < plan.begin ? edge : edge + in_packs;
-    One<S> number[kIn];
+    One<S> number[kIn], result[kResults];
 #pragma unroll
     for (int input = 0; input < kIn; ++input)
       number[input] = {{in.data[input][in.walk.dims == 0 ? i : in.walk.offset(input, i)]}};
-    out[i] = applied(f, number, 0, inputs);
+    apply<S, kOut>(f, number, 0, result);
+#pragma unroll
+    for (int output = 0; output < kOut; ++output) out.data[output][i] = result[output].numbers[0];
   }
 }
 

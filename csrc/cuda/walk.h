@@ -29,7 +29,7 @@ struct Divider {
 
 // The elements in the order of the output's memory, innermost dimension first.
 struct Walk {
-  static constexpr int kMostDims = 4, kMostInputs = 3;
+  static constexpr int kMostDims = 4, kMostInputs = 5;
   static constexpr int64_t kMostElements = (int64_t(1) << 31) - 1;
 
   int dims = 0;  // 0: every input lies as the output does

@@ -35,6 +35,12 @@ struct CrossEntropyTensors {
   RowStatisticsTensors row;
 };
 
+// Binary cross-entropy of logits, all of one dtype and shape. A weight that is undefined is 1; the
+// others may be expanded.
+struct BinaryTensors {
+  at::Tensor logits, target, pos_weight, weight;
+};
+
 // N mixtures of C Gaussians in D dimensions, all of one dtype: logits (N, C), mean and scale
 // (N, C, D), target (N, D). See losses/mixture.h.
 struct MixtureTensors {
@@ -92,6 +98,14 @@ class Launchers {
   virtual at::Tensor cross_entropy_backward(const at::Tensor& grad_output, const at::Tensor& share,
                                             const RowsOfLogits& of,
                                             const RowStatisticsTensors& row) const = 0;
+
+  virtual at::Tensor binary_losses(const BinaryTensors& of) const = 0;
+  // Their sum / `divisor`, a tensor without dimensions. The order of the sum depends on the number
+  // of elements alone.
+  virtual at::Tensor binary_sum(const BinaryTensors& of, double divisor) const = 0;
+  // grad_output, which may be expanded, times `scale` and the losses' derivative by the logits.
+  virtual at::Tensor binary_backward(const at::Tensor& grad_output, double scale,
+                                     const BinaryTensors& of) const = 0;
 
   // A number for each mixture, of the dtype that computes, which grad_nll has too.
   virtual at::Tensor mixture_nll(const MixtureTensors& of) const = 0;

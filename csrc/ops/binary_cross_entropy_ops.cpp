@@ -5,11 +5,8 @@
 #include <ATen/ops/binary_cross_entropy_with_logits.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/full.h>
-#include <ATen/ops/ones.h>
 #include <ATen/ops/softplus.h>
 
-#include "../cpu/binary_cross_entropy.h"
 #include "../device/checks.h"
 #include "../device/launchers.h"
 #include "operator.h"
@@ -50,12 +47,12 @@ void check(const BinaryArguments& of) {
   if (of.pos_weight.has_value()) check_operand("pos_weight", *of.pos_weight, of.input);
 }
 
-cpu::BinaryOperands checked(const BinaryArguments& of) {
+BinaryTensors checked(const BinaryArguments& of) {
   check(of);
-  const auto or_one = [&](const MaybeTensor& tensor) {
-    return (tensor.has_value() ? *tensor : at::ones({}, of.input.options())).expand_as(of.input);
+  const auto expanded = [&](const MaybeTensor& weight) {
+    return weight.has_value() ? weight->expand_as(of.input) : Tensor();
   };
-  return {of.input, of.target, or_one(of.pos_weight), or_one(of.weight)};
+  return {of.input, of.target, expanded(of.pos_weight), expanded(of.weight)};
 }
 
 Tensor weighted(const Tensor& numbers, const MaybeTensor& weight) {
@@ -66,7 +63,6 @@ struct BinaryCrossEntropyBackward {
   static constexpr const char* kSchema =
       "binary_cross_entropy_with_logits_backward(Tensor grad_output, Tensor input, Tensor target, "
       "Tensor? weight, Tensor? pos_weight, int reduction) -> Tensor";
-  static constexpr bool kOnCuda = false;
   struct Arguments {
     Tensor grad_output;
     BinaryArguments of;
@@ -75,10 +71,11 @@ struct BinaryCrossEntropyBackward {
 
   static Tensor kernel(const Arguments& arguments) {
     const auto& [grad_output, of] = arguments;
-    const cpu::BinaryOperands operands = checked(of);
+    const BinaryTensors tensors = checked(of);
     check_operand("grad_output", grad_output, of.input);
-    return cpu::binary_backward(grad_output.expand_as(of.input),
-                                1.0 / double(of.count().expect_int()), operands);
+    if (!has_launchers(of.input.device())) return formula(arguments);
+    return launch_on(of.input).binary_backward(grad_output.expand_as(of.input),
+                                               1.0 / double(of.count().expect_int()), tensors);
   }
   static Tensor shape(const Arguments& arguments) {
     check(arguments.of);
@@ -97,14 +94,14 @@ struct BinaryCrossEntropy {
   static constexpr const char* kSchema =
       "binary_cross_entropy_with_logits(Tensor input, Tensor target, Tensor? weight, "
       "Tensor? pos_weight, int reduction) -> Tensor";
-  static constexpr bool kOnCuda = false;
   using Arguments = BinaryArguments;
 
   static Tensor kernel(const Arguments& of) {
-    const cpu::BinaryOperands operands = checked(of);
-    if (of.reduction == at::Reduction::None) return cpu::binary_losses(operands);
-    const double sum = cpu::binary_sum(operands);
-    return at::full({}, sum / double(of.count().expect_int()), of.input.options());
+    const BinaryTensors tensors = checked(of);
+    if (!has_launchers(of.input.device())) return formula(of);  // a GPU without compiled kernels
+    const Launchers& launchers = launch_on(of.input);
+    if (of.reduction == at::Reduction::None) return launchers.binary_losses(tensors);
+    return launchers.binary_sum(tensors, double(of.count().expect_int()));
   }
   static Tensor shape(const Arguments& of) {
     check(of);

@@ -10,7 +10,6 @@
 //
 // It may also define
 //
-//   static constexpr bool kOnCuda = false;     // no kernel there
 //   static constexpr Autocast kAutocast = …;
 //   static Result elsewhere(const Arguments&);  // other devices and layouts (default: formula)
 //   static Result batched(const Arguments&);    // torch.func's vmap (default: formula)
@@ -111,12 +110,6 @@ struct Entries<Op, std::tuple<Member...>> {
   using Arguments = typename Op::Arguments;
   using Result = decltype(Op::kernel(std::declval<const Arguments&>()));
   static constexpr bool kHasGradients = requires { &Op::gradients; };
-  static constexpr bool kOnCuda = [] {
-    if constexpr (requires { Op::kOnCuda; })
-      return Op::kOnCuda;
-    else
-      return true;
-  }();
 
   static Result call(Passed<Member>... a) {
     static const auto op = find_operator<Result(Passed<Member>...)>(name_of<Op>());
@@ -230,7 +223,7 @@ class Operators {
       library_.impl(name.c_str(), torch::dispatch(key, entry));
     };
     implement(c10::DispatchKey::CPU, &Entries::kernel);
-    if (Entries::kOnCuda) implement(c10::DispatchKey::CUDA, &Entries::kernel);
+    implement(c10::DispatchKey::CUDA, &Entries::kernel);
     implement(c10::DispatchKey::Meta, &Entries::meta);
     implement(c10::DispatchKey::CompositeExplicitAutograd, &Entries::elsewhere);
     implement(c10::DispatchKey::Autograd, &Entries::autograd);
