@@ -9,6 +9,7 @@ from activations_ext import _inductor  # noqa: F401 — waits for torch.compile
 from activations_ext import compiled, export, functional, likelihood, monitor, nn
 from activations_ext._kernels import check_targets, cpu_capability, empty_cache
 from activations_ext.replacement import disable, enable, enabled, replaced
+from activations_ext.reproducibility import reproducible
 
 # A literal, which setuptools can read without importing what it is about to build.
 __version__ = "0.2.0"
@@ -28,4 +29,5 @@ __all__ = [
     "monitor",
     "nn",
     "replaced",
+    "reproducible",
 ]

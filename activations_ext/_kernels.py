@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Container
 
@@ -43,16 +44,32 @@ def use_kernels(capability: str) -> None:
 
 
 # torch has looked at the processor and at ATEN_CPU_CAPABILITY, which it believes.
+_BEST = choose_capability(torch.backends.cpu.get_cpu_capability(), _C.supported_capabilities())
 _capability = ""
-use_kernels(choose_capability(torch.backends.cpu.get_cpu_capability(), _C.supported_capabilities()))
+_is_reproducible = False
+
+
+def is_reproducible() -> bool:
+    return _is_reproducible
+
+
+def set_reproducible(mode: bool) -> None:
+    """The baseline's kernels are the same machine code on every x86-64 processor."""
+    global _is_reproducible
+    _is_reproducible = mode
+    use_kernels("DEFAULT" if mode else _BEST)
+
+
+set_reproducible(os.environ.get("ACTIVATIONS_EXT_REPRODUCIBLE", "0") not in ("", "0"))
 
 
 def cpu_capability() -> str:
     """The instruction set in use: ``"DEFAULT"``, ``"AVX2"`` or ``"AVX512"``.
 
     It is the best one that the machine has, unless the environment variable
-    ``ATEN_CPU_CAPABILITY`` (``default``, ``avx2`` or ``avx512``) said otherwise at import. One that
-    the processor does not run is replaced by the next best, with a RuntimeWarning.
+    ``ATEN_CPU_CAPABILITY`` (``default``, ``avx2`` or ``avx512``) said otherwise at import, or
+    `reproducible` is on. One that the processor does not run is replaced by the next best, with a
+    RuntimeWarning.
 
     Example:
         >>> activations_ext.cpu_capability() in ("DEFAULT", "AVX2", "AVX512")

@@ -11,6 +11,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from activations_ext._kernels import is_reproducible
+
 Choice = Literal["measured", "ours", "whole", "torchs"]
 
 FASTER: dict[str, frozenset[str]] = {
@@ -83,8 +85,8 @@ _switch = _Switch()
 
 
 def chosen() -> Choice:
-    """The choice of this thread."""
-    return _switch.choice
+    """The choice of this thread. Loops that a compiler generates would not be reproducible."""
+    return "whole" if is_reproducible() else _switch.choice
 
 
 @contextmanager
@@ -132,7 +134,7 @@ def holds_torchs(name: str, input: Tensor) -> bool:
     """Whether the graph being compiled should hold torch's function ``name`` of ``input``."""
     if name.endswith("_with_seed"):
         return False  # torch draws the numbers in another operator
-    choice = _switch.choice
+    choice = chosen()
     if choice != "measured":
         return choice == "torchs"
     if input.device.type == "cpu":

@@ -16,7 +16,7 @@ import threading
 from contextlib import ContextDecorator
 
 import activations_ext._C as _C
-from activations_ext._kernels import cpu_capability
+from activations_ext._kernels import cpu_capability, is_reproducible
 
 FASTER: dict[str, tuple[str, ...]] = {
     "AVX2": (
@@ -109,6 +109,12 @@ def replaced() -> tuple[str, ...]:
         return tuple(_C.operators_of(_wanted()))
 
 
+def refresh() -> None:
+    """Replaces what is wanted under another instruction set."""
+    with _lock:
+        _apply()
+
+
 def is_on() -> bool:
     """Whether something is to be replaced now."""
     with _lock:
@@ -117,7 +123,7 @@ def is_on() -> bool:
 
 def _wanted() -> list[str]:
     asked = [*_contexts, *([] if _lasting is None else [_lasting])]
-    if any(asked):
+    if any(asked) or (asked and is_reproducible()):
         return list(_C.replaceable())
     return list(FASTER.get(cpu_capability(), ())) if asked else []
 

@@ -7,6 +7,9 @@
 
 #include "simd/vec.h"
 #include "math/sigmoidal.h"
+#if defined(__AVX2__)
+#include "simd/exp_by_steps.h"
+#endif
 
 using namespace activations_ext;
 using V = cpu::Vec<float>;
@@ -22,6 +25,12 @@ struct Row {
 
 const Row kRows[] = {
     {"exp", -160, 160, 1.05, [](V x) { return exp(x); }, [](double x) { return std::exp(x); }},
+#if defined(__AVX2__)
+    {"exp by steps", -87, 87, 0.6, [](V x) { return value_of(Exp{}, x); },
+     [](double x) { return std::exp(x); }},
+    {"exp by steps, everywhere", -160, 160, 0.9, [](V x) { return value_of(Exp{}, x); },
+     [](double x) { return std::exp(x); }},
+#endif
     {"exp_times, 3", -160, 89, 1.1, [](V x) { return exp_times(V(3.0), x); },
      [](double x) { return 3 * std::exp(x); }},
     {"exp_in_parts", -87, 88, 1.05, [](V x) { return sum(exp_in_parts(x)); },

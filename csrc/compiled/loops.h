@@ -20,6 +20,9 @@
 #include "../activations/all.h"
 #include "../contract/evaluate.h"
 #include "../simd/mills.h"
+#if defined(__AVX2__)
+#include "../simd/exp_by_steps.h"
+#endif
 #include "lanes.h"
 
 // Functions whose formula is slow without the kernels' shortcut.

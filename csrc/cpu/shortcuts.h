@@ -12,3 +12,7 @@
 #elif defined(__AVX2__)
 #include "avx2/gelu_eight_pieces.h"
 #endif
+
+#if defined(__AVX2__)
+#include "../simd/exp_by_steps.h"
+#endif
