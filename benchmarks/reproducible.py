@@ -7,13 +7,14 @@ python -m benchmarks.reproducible [--seconds 0.3] [--out DIR]
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
 import activations_ext
 from activations_ext import functional as F
-from activations_ext.registry import ACTIVATIONS
+from activations_ext.registry import ACTIVATIONS, Activation
 from benchmarks import tables
 from benchmarks.timing import Contender, interleaved
 
@@ -26,7 +27,8 @@ Call = Callable[[Tensor], Tensor]
 def calls(dtype: torch.dtype) -> dict[str, tuple[Call, tuple[int, ...]]]:
     """Functions of one tensor, and its shape."""
     found: dict[str, tuple[Call, tuple[int, ...]]] = {
-        activation.name: (activation.function, (ELEMENTS,)) for activation in ACTIVATIONS
+        activation.name: (partial(_with_defaults, activation), (ELEMENTS,))
+        for activation in ACTIVATIONS
     }
     target = torch.randint(CLASSES, (ROWS,))
     share = torch.rand(ROWS, CLASSES).round().to(dtype)
@@ -46,6 +48,10 @@ def calls(dtype: torch.dtype) -> dict[str, tuple[Call, tuple[int, ...]]]:
             (4096, 32),
         ),
     }
+
+
+def _with_defaults(activation: Activation, x: Tensor) -> Tensor:
+    return activation.function(x, *activation.defaults.values())
 
 
 def ratio(call: Call, x: Tensor, backward: bool, seconds: float) -> float:
