@@ -203,12 +203,21 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _cpu_model() -> str:
+def _cpu_facts() -> dict[str, str]:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
-    facts = dict(line.replace("\t", "").split(":", 1) for line in lines if ":" in line)
+    return dict(line.replace("\t", "").split(":", 1) for line in lines if ":" in line)
+
+
+def clock_megahertz() -> float:
+    """The processor's nominal rate. Where it is unknown, 1000: clocks are nanoseconds then."""
+    return float(_cpu_facts().get("cpu MHz", 1000))
+
+
+def _cpu_model() -> str:
+    facts = _cpu_facts()
     model = facts.get("model name", platform.processor() or platform.machine()).strip()
     # Clouds hide the model's number; family and model tell the generation.
     if "cpu family" in facts and "model" in facts:

@@ -95,11 +95,14 @@ def measured(name: str) -> Iterator[str]:
                         capability,
                         *(f"{of['ours']:.3g}" for of in (value, slope)),
                         *(f"{of['torch']:.3g}" for of in (value, slope)),
+                        *(f"{row['clocks'][who]:.2f}" for who in ("ours", "torch")),
                     )
                 )
     if errors:
         yield "Largest error in float32, in units of the last place over the whole range:\n"
-        yield table(("", "value", "gradient", "torch's value", "torch's gradient"), errors)
+        columns = ("value", "gradient", "torch's value", "torch's gradient")
+        yield table(("", *columns, "clocks", "torch's clocks"), errors)
+        yield "Clocks for an element of the value, one thread, in cache: `accuracy.md` says more.\n"
         yield "In bfloat16 and float16 the float32 result is rounded once.\n"
     written = json.loads((RESULTS / "speed.json").read_text())
     rows = [
