@@ -11,6 +11,7 @@
 #include "../activations/tanh.h"
 #include "../simd/erf_pieces.h"
 #include "../simd/mills.h"
+#include "../simd/tanh_octaves.h"
 
 namespace activations_ext::compiled {
 
@@ -22,7 +23,7 @@ inline V exp(V x) {
   return where(is_zero, V(0.0), activations_ext::exp(where(is_zero, V(0.0), x)));
 }
 inline V sigmoid(V x) { return logistic(x); }
-inline V tanh(V x) { return Tanh{}.value(x); }
+inline V tanh(V x) { return value_of(Tanh{}, x); }
 
 // x = n + f with integral n and |f| ≤ ½: 2ⁿ·e^(f·ln 2).
 inline V exp2(V x) {

@@ -22,6 +22,7 @@
 #include "../simd/mills.h"
 #if defined(__AVX2__)
 #include "../simd/exp_by_steps.h"
+#include "../simd/tanh_octaves.h"
 #endif
 #include "lanes.h"
 

@@ -8,11 +8,11 @@
 #include "avx512/gelu_pieces.h"
 #include "avx512/logistic_pieces.h"
 #include "avx512/mish_pieces.h"
-#include "avx512/tanh_pieces.h"
 #elif defined(__AVX2__)
 #include "avx2/gelu_eight_pieces.h"
 #endif
 
 #if defined(__AVX2__)
 #include "../simd/exp_by_steps.h"
+#include "../simd/tanh_octaves.h"
 #endif

@@ -180,16 +180,14 @@ class Table:
 
     def column(self, piece: int) -> tuple[list[mpf], mpf]:
         """Centre and coefficients of one piece, and the error."""
-        if piece == 0 and (over_x := self.over_x):
-            higher, error = remez(
-                over_x, lambda h: 1 / over_x(h), mpf(0), self.width, self.degree - 1
-            )
+        low, high = self.interval(piece)
+        if low == 0 and (over_x := self.over_x):
+            higher, error = remez(over_x, lambda h: 1 / over_x(h), low, high, self.degree - 1)
             return [mpf(0), mpf(0), *higher], error
 
         def size(x: mpf) -> mpf:
             return max(abs(self.f(x)), mpf(self.floor))
 
-        low, high = self.interval(piece)
         half, middle = (high - low) / 2, (low + high) / 2
         coefficients, error = remez(
             lambda h: self.f(middle + h), lambda h: 1 / size(middle + h), -half, half, self.degree
@@ -282,6 +280,10 @@ def erf_over_x(x: mpf) -> mpf:
     return erf(x) / x if x else 2 / sqrt(pi)
 
 
+def tanh_over_x(x: mpf) -> mpf:
+    return tanh(x) / x if x else mpf(1)
+
+
 def half_erf(z: mpf) -> mpf:
     """(½ − Φ(−a))/a of z = a²."""
     a = sqrt(z)
@@ -319,7 +321,8 @@ TABLES = {
     "kMills": OctaveTable(mills, degree=6),
     "kMillsByEight": OctaveTable(mills, count=8, degree=7),
     "kSoftplusTail": Table(lambda a: softplus(-a), HALF, 16),
-    "kTanh": Table(tanh, QUARTER, 16, degree=6, over_x=lambda x: tanh(x) / x if x else mpf(1)),
+    "kTanh": OctaveTable(tanh, degree=6, over_x=tanh_over_x),
+    "kTanhByEight": OctaveTable(tanh, count=8, degree=8, over_x=tanh_over_x),
     "kLogisticTail": Table(lambda a: logistic(-a), HALF, 16),
     "kSiLUSlopeTail": Table(lambda a: silu_slope(-a), HALF, 16, degree=6, floor=0.05),
     "kMishGate": Table(mish_gate, HALF, 32, degree=6, first=-16),

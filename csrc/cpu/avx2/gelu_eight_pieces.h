@@ -1,7 +1,7 @@
 #pragma once
 
 #include "../../activations/gelu.h"
-#include "../../simd/pieces.h"
+#include "../../simd/mills.h"
 
 namespace activations_ext::cpu {
 
@@ -49,16 +49,16 @@ constexpr Pieces<8, 8> kGELUSlopeTailByEight = {
      {0.01538798005, 0.01905362413, -0.00276734698, -0.01122900864, -0.002744826815, 0.002569538965,
       0.001660845938, 0.0001469892352}}};
 
-inline V value_of(const GELU& gelu, V x) {
+inline V value_of(const GELU&, V x) {
   const V a = abs(x);
   const Near near = by_pieces(kUpperTailByEight, a);
   const V result = madd(-a, near.value, where(x < V(0.0), V(0.0), x));
-  return near.or_beyond(result, [&] { return gelu.value(x); });
+  return near.or_beyond(result, [&] { return gelu_by_mills(x); });
 }
-inline V slope_of(const GELU& gelu, V x) {
+inline V slope_of(const GELU&, V x) {
   const Near near = by_pieces(kGELUSlopeTailByEight, abs(x));
   const V result = where(x < V(0.0), near.value, V(1.0) - near.value);
-  return near.or_beyond(result, [&] { return gelu.slope(x); });
+  return near.or_beyond(result, [&] { return gelu_slope_by_mills(x); });
 }
 
 }  // namespace activations_ext::cpu

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "../../activations/gelu.h"
-#include "../../simd/pieces.h"
+#include "../../simd/mills.h"
 
 namespace activations_ext::cpu {
 
@@ -81,14 +81,14 @@ constexpr Pieces<7, 16> kGELUTanhTail = {
       -0.001033416723, 0.005711837497, 0.008414212127, 0.007886032643, 0.005654695575,
       0.003071696717, 0.0009720468369, -0.000318366328, -0.0008448929654}}};
 
-inline V value_of(const GELU& gelu, V x) {
+inline V value_of(const GELU&, V x) {
   const Near near = by_pieces(kGELUTail, abs(x));
-  return near.or_beyond(gated(x, near.value), [&] { return gelu.value(x); });
+  return near.or_beyond(gated(x, near.value), [&] { return gelu_by_mills(x); });
 }
-inline V slope_of(const GELU& gelu, V x) {
+inline V slope_of(const GELU&, V x) {
   const Near near = by_pieces(kGELUSlopeTail, abs(x));
   return near.or_beyond(where(x < V(0.0), near.value, V(1.0) - near.value),
-                        [&] { return gelu.slope(x); });
+                        [&] { return gelu_slope_by_mills(x); });
 }
 inline V value_of(const GELUTanh& gelu_tanh, V x) {
   const Near near = by_pieces(kGELUTanhTail, abs(x));
