@@ -340,6 +340,10 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
   module.def("replace", &aten::replace);
   aten::set_cross_entropy(&cross_entropy_by_python);
   module.def("is_plain_memory", &is_plain_memory);
+  module.def("draw_seed", [] {
+    const at::Tensor seed = drawn_seed();
+    return seed.defined() ? std::optional(seed) : std::nullopt;
+  });
   // For tensors that torch's operators compute with before ours do.
   module.def("check_storage", [](const at::Tensor& tensor) {
     if (is_plain_memory(tensor)) check_storage(tensor);

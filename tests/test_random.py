@@ -12,6 +12,7 @@ from torch.autograd import gradcheck
 from torch.utils.checkpoint import checkpoint
 
 from activations_ext import functional as F
+from activations_ext._call import draw_seed
 from helpers import DTYPES, results_by_capability, rng_state, sample, set_rng_state
 
 pytestmark = pytest.mark.each_capability
@@ -48,6 +49,17 @@ def test_the_generator_governs(function: Callable[[Tensor], Tensor], dtype: torc
     again = function(x)
     set_rng_state(state)
     assert torch.equal(again, function(x))
+
+
+def test_seeds_are_those_of_randint() -> None:
+    """The shortcut of eager calls draws what a compiled graph draws."""
+    x = torch.ones(3)
+    for seed in range(20):
+        torch.manual_seed(seed)
+        drawn = [draw_seed(x).item() for _ in range(3)]
+        torch.manual_seed(seed)
+        bounds = -(2**63), 2**63 - 1
+        assert drawn == [torch.randint(*bounds, (), device=x.device).item() for _ in range(3)]
 
 
 @both

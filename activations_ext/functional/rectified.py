@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 from torch.compiler import is_dynamo_compiling
+from torch.overrides import has_torch_function_unary
 
 from activations_ext._call import (
     call,
@@ -15,6 +16,7 @@ from activations_ext._call import (
     draw_seed,
     has_kernel,
     overridable,
+    overridden,
 )
 from activations_ext._torchs import torchs
 from activations_ext.export import uses_torchs
@@ -73,7 +75,6 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     return call(leaky_relu, input, (negative_slope,), inplace)
 
 
-@overridable
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """Leaky ReLU with a learned slope: ``x`` for ``x > 0``, ``weight·x`` otherwise.
 
@@ -93,9 +94,12 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         >>> F.prelu(torch.tensor([-2.0, 0.0, 3.0]), torch.tensor([0.25]))
         tensor([-0.5000,  0.0000,  3.0000])
     """
-    if is_dynamo_compiling() and not has_kernel(weight):
-        return torch.prelu(input, weight)
-    return call_operator("prelu", input, (weight,))
+    if is_dynamo_compiling():
+        if not has_kernel(weight):
+            return torch.prelu(input, weight)
+    elif has_torch_function_unary(weight):
+        return overridden(prelu, (input, weight), (input, weight), {})
+    return call(prelu, input, (weight,))
 
 
 @overridable

@@ -7,13 +7,14 @@ import operator
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
+from torch.overrides import has_torch_function_unary
 
-from activations_ext._call import call_operator, has_kernel, overridable
+from activations_ext._call import call, call_operator, has_kernel, overridable, overridden
 from activations_ext._torchs import torchs
 from activations_ext.functional.row_statistics import row_statistics
 
 
-@overridable
 def softmax(
     input: Tensor,
     dim: int | None = None,
@@ -39,9 +40,13 @@ def softmax(
         >>> F.softmax(torch.tensor([[1.0, 2.0, 3.0]]), dim=1)
         tensor([[0.0900, 0.2447, 0.6652]])
     """
+    if isinstance(dim, int) and dtype is None:
+        return call(softmax, input, (dim,))
+    if not is_dynamo_compiling() and has_torch_function_unary(input):
+        return overridden(softmax, (input,), (input, dim, _stacklevel, dtype), {})
     if not isinstance(dim, int):
         return torchs("softmax")(input, dim, _stacklevel + 2, dtype)
-    return call_operator("softmax", input if dtype is None else input.to(dtype), (dim,))
+    return call_operator("softmax", input.to(dtype), (dim,))
 
 
 @overridable
@@ -62,7 +67,6 @@ def softmin(
     return softmax(-input, dim, dtype=dtype)
 
 
-@overridable
 def log_softmax(
     input: Tensor,
     dim: int | None = None,
@@ -87,9 +91,13 @@ def log_softmax(
         >>> F.log_softmax(torch.tensor([[1.0, 2.0, 3.0]]), dim=1)
         tensor([[-2.4076, -1.4076, -0.4076]])
     """
+    if isinstance(dim, int) and dtype is None:
+        return call(log_softmax, input, (dim,))
+    if not is_dynamo_compiling() and has_torch_function_unary(input):
+        return overridden(log_softmax, (input,), (input, dim, _stacklevel, dtype), {})
     if not isinstance(dim, int):
         return torchs("log_softmax")(input, dim, _stacklevel + 2, dtype)
-    return call_operator("log_softmax", input if dtype is None else input.to(dtype), (dim,))
+    return call_operator("log_softmax", input.to(dtype), (dim,))
 
 
 @overridable

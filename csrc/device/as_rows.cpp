@@ -9,7 +9,7 @@
 
 namespace activations_ext {
 
-AsRows::AsRows(std::vector<at::Tensor> of, int64_t dim) : tensors(std::move(of)) {
+AsRows::AsRows(Few<at::Tensor> of, int64_t dim) : tensors(std::move(of)) {
   if (describe(dim)) return;
   for (at::Tensor& tensor : tensors) {
     check_storage(tensor);
@@ -30,9 +30,9 @@ bool AsRows::describe(int64_t dim) {
   }
   struct Level {
     int64_t size;
-    std::vector<int64_t> strides;
+    Few<int64_t> strides;
   };
-  std::vector<Level> levels;  // from the innermost
+  Few<Level> levels;  // from the innermost
   for (int64_t d = model.dim() - 1; d >= 0; --d) {
     if (d == dim || model.size(d) == 1) continue;
     Level level = {model.size(d), {}};
@@ -47,7 +47,7 @@ bool AsRows::describe(int64_t dim) {
     }
   }
   if (levels.size() > 2) return false;
-  levels.resize(2, {1, std::vector<int64_t>(tensors.size())});
+  levels.resize(2, {1, Few<int64_t>(tensors.size(), 0)});
   const bool scalar = model.dim() == 0;
   shape = {levels[0].size * levels[1].size, levels[0].size, scalar ? 1 : model.size(dim)};
   layouts.clear();
@@ -63,8 +63,8 @@ bool weight_of_logit(const RowsOfLogits& of) {
   return of.weight.defined() && of.weight.dim() == of.logits.dim() && of.logits.dim() != 1;
 }
 
-std::vector<at::Tensor> matrices(const RowsOfLogits& of, const at::Tensor& more) {
-  std::vector<at::Tensor> result = {of.logits};
+AsRows::Few<at::Tensor> matrices(const RowsOfLogits& of, const at::Tensor& more) {
+  AsRows::Few<at::Tensor> result = {of.logits};
   if (weight_of_logit(of)) result.push_back(of.weight);
   if (more.defined()) result.push_back(more);
   return result;

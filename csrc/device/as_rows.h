@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/util/SmallVector.h>
 
 #include <vector>
 
@@ -14,11 +15,13 @@ namespace activations_ext {
 // Tensors of one shape as matrices of rows × classes. Rows are numbered in the order of the indices
 // without `dim`. A tensor that needs more than two strides for that is copied first.
 struct AsRows {
+  template <class T>
+  using Few = c10::SmallVector<T, 4>;  // without an allocation
   RowShape shape;
-  std::vector<at::Tensor> tensors;
-  std::vector<RowLayout> layouts;
+  Few<at::Tensor> tensors;
+  Few<RowLayout> layouts;
 
-  AsRows(std::vector<at::Tensor> of, int64_t dim);
+  AsRows(Few<at::Tensor> of, int64_t dim);
 
   template <class Pointer = const void*>
   Matrix<Pointer> matrix(std::size_t i) const {

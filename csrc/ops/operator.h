@@ -36,6 +36,7 @@
 #include <tuple>
 
 #include "../autograd/node.h"
+#include "../autograd/plain.h"
 #include "find_operator.h"
 
 namespace activations_ext {
@@ -45,6 +46,10 @@ enum class Autocast {
   kFloatOnCuda,  // computed in float32 there
   kLower,        // cast to its lower precision, on the CPU as well
 };
+
+// The operator, through the dispatcher.
+template <class Op>
+auto call(const typename Op::Arguments& of);
 
 namespace detail {
 
@@ -114,6 +119,22 @@ struct Entries<Op, std::tuple<Member...>> {
   static Result call(Passed<Member>... a) {
     static const auto op = find_operator<Result(Passed<Member>...)>(name_of<Op>());
     return op.call(a...);
+  }
+  // Straight to the kernel if nothing intercepts the call.
+  static Result call_directly(const Arguments& of) {
+    static_assert(!requires { &Op::by_formula; }, "the dispatcher's entry asks for it");
+    bool direct = nothing_intercepts() && !any_has_tangent(of);
+    for_each_tensor(of, [&](const auto& tensor) { direct &= is_plain(as_tensor(tensor)); });
+    if constexpr (!kHasGradients) direct = direct && !any_wants_gradient(of);
+    if (!direct) return activations_ext::call<Op>(of);
+    const auto compute = [&] {
+      at::AutoDispatchBelowADInplaceOrView below;
+      return Op::kernel(of);
+    };
+    if constexpr (kHasGradients) {
+      if (any_wants_gradient(of)) return through_graph(of, compute, [](const Result&) {});
+    }
+    return compute();
   }
   static Result kernel(Passed<Member>... a) { return Op::kernel(Arguments{a...}); }
   static Result meta(Passed<Member>... a) { return Op::shape(Arguments{a...}); }
@@ -197,11 +218,16 @@ struct Entries<Op, std::tuple<Member...>> {
 
 }  // namespace detail
 
-// The operator, through the dispatcher.
 template <class Op>
 auto call(const typename Op::Arguments& of) {
   return std::apply([](const auto&... member) { return detail::Entries<Op>::call(member...); },
                     const_cast<typename Op::Arguments&>(of).members());
+}
+
+// The same without the dispatcher, where nothing intercepts the call: half a microsecond less.
+template <class Op>
+auto call_directly(const typename Op::Arguments& of) {
+  return detail::Entries<Op>::call_directly(of);
 }
 
 // Registers the operators for its lifetime.

@@ -109,7 +109,7 @@ const Operators<PReLUForward, PReLUBackward> registered;
 }  // namespace
 
 Tensor prelu(const Tensor& input, const Tensor& weight) {
-  return call<PReLUForward>({input, weight});
+  return call_directly<PReLUForward>({input, weight});
 }
 
 }  // namespace activations_ext

@@ -2,11 +2,14 @@
 // torch's generator makes it inside of a graph too.
 #include "random_ops.h"
 
+#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
+#include <mutex>
 #include <tuple>
 #include <vector>
 
@@ -306,6 +309,15 @@ Tensor shift_dropout_with_seed(const Tensor& input, const Tensor& seed, double p
 }
 Tensor& shift_dropout_with_seed_(Tensor& input, const Tensor& seed, double p, double minimum) {
   return call_in_place<ShiftDropoutForward>(input, seed, p, minimum);
+}
+
+Tensor drawn_seed() {
+  if (!nothing_intercepts()) return {};
+  at::Generator generator = at::detail::getDefaultCPUGenerator();
+  const std::scoped_lock lock(generator.mutex());
+  const uint64_t drawn = at::check_generator<at::CPUGeneratorImpl>(generator)->random64();
+  constexpr uint64_t kRange = ~uint64_t(0), kLeast = uint64_t(1) << 63;  // of randint's numbers
+  return at::scalar_tensor(int64_t(drawn % kRange + kLeast), at::kLong);
 }
 
 }  // namespace activations_ext

@@ -115,7 +115,7 @@ struct Softmax {
   static Saved save(const Arguments& of, const Tensor& result) { return {result, of.dim}; }
   static std::string title() { return camel_case(kName<kLogarithm>) + "Backward"; }
   static variable_list gradients(variable_list grads, const Saved& of, const Needed<1>&) {
-    return {call<SoftmaxBackward<kLogarithm>>({grads[0], of.result, of.dim})};
+    return {call_directly<SoftmaxBackward<kLogarithm>>({grads[0], of.result, of.dim})};
   }
   // softmax's Jacobian is symmetric; log_softmax's is the transpose of what backward applies.
   static Tensor tangent(const Arguments& of, const Tensor& result) {
@@ -131,7 +131,11 @@ const Operators<Softmax<false>, Softmax<true>, SoftmaxBackward<false>, SoftmaxBa
 
 }  // namespace
 
-Tensor softmax(const Tensor& input, int64_t dim) { return call<Softmax<false>>({input, dim}); }
-Tensor log_softmax(const Tensor& input, int64_t dim) { return call<Softmax<true>>({input, dim}); }
+Tensor softmax(const Tensor& input, int64_t dim) {
+  return call_directly<Softmax<false>>({input, dim});
+}
+Tensor log_softmax(const Tensor& input, int64_t dim) {
+  return call_directly<Softmax<true>>({input, dim});
+}
 
 }  // namespace activations_ext
