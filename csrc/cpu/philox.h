@@ -30,27 +30,57 @@ inline Counters multiply_low_words(Counters a, Counters b) {
 #endif
 }
 
+// Several vectors at once: each waits for its products.
+constexpr int kGroups = 4;
+struct Groups {
+  Counters of[kGroups];
+
+  template <class F>
+  Groups map(F f) const {
+    Groups result;
+    for (int g = 0; g < kGroups; ++g) result.of[g] = f(of[g]);
+    return result;
+  }
+  friend Groups operator>>(const Groups& a, int bits) {
+    return a.map([&](Counters word) { return word >> bits; });
+  }
+  friend Groups operator^(const Groups& a, Counters b) {
+    return a.map([&](Counters word) { return word ^ b; });
+  }
+  friend Groups operator^(const Groups& a, const Groups& b) {
+    Groups result;
+    for (int g = 0; g < kGroups; ++g) result.of[g] = a.of[g] ^ b.of[g];
+    return result;
+  }
+};
+
 }  // namespace detail
 
 // uniform[0 … 1023] = chunk number `chunk` of the stream `seed`.
 inline void fill_uniform(float* uniform, uint64_t seed, uint64_t chunk) {
   using namespace detail;
-  const auto multiply = [](Counters words, uint64_t factor) {
-    return multiply_low_words(words, Counters{} + factor);
+  Counters keys[kPhiloxRounds][2], lanes;
+  for (int round = 0; round < kPhiloxRounds; ++round)
+    for (int which : {0, 1}) keys[round][which] = Counters{} + philox_key(seed, round, which);
+  for (int lane = 0; lane < kCounters; ++lane) lanes[lane] = uint64_t(lane);
+  const auto key = [&](int round, int which) { return keys[round][which]; };
+  const auto multiply = [](const Groups& words, uint64_t factor) {
+    return words.map([&](Counters word) { return multiply_low_words(word, Counters{} + factor); });
   };
-  for (int j = 0; j < kCountersInChunk; j += kCounters) {
-    Counters counter;
-    for (int lane = 0; lane < kCounters; ++lane)
-      counter[lane] = chunk * kCountersInChunk + j + lane;
-    Counters word[4] = {counter, counter >> 32, {}, {}};
-    philox(word, seed, multiply);
-    for (int w = 0; w < 4; ++w) {
-      const auto words = __builtin_convertvector(word[w] & 0xffffffff, CounterWords);
-      // Signed: the conversion to float is one instruction then.
-      const auto bits = bit_cast_lanes<SignedWords>(words >> kUnusedBits);
-      const CounterFloats numbers = __builtin_convertvector(bits, CounterFloats) * kUniformStep;
-      std::memcpy(uniform + w * kCountersInChunk + j, &numbers, sizeof(numbers));
-    }
+  for (int j = 0; j < kCountersInChunk; j += kCounters * kGroups) {
+    Groups counter;
+    for (int g = 0; g < kGroups; ++g)
+      counter.of[g] = lanes + (chunk * kCountersInChunk + j + g * kCounters);
+    Groups word[4] = {counter, counter >> 32, {}, {}};
+    philox(word, key, multiply);
+    for (int w = 0; w < 4; ++w)
+      for (int g = 0; g < kGroups; ++g) {
+        const auto words = __builtin_convertvector(word[w].of[g] & 0xffffffff, CounterWords);
+        // Signed: the conversion to float is one instruction then.
+        const auto bits = bit_cast_lanes<SignedWords>(words >> kUnusedBits);
+        const CounterFloats numbers = __builtin_convertvector(bits, CounterFloats) * kUniformStep;
+        std::memcpy(uniform + w * kCountersInChunk + j + g * kCounters, &numbers, sizeof(numbers));
+      }
   }
 }
 

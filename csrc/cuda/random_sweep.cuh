@@ -24,6 +24,9 @@ __global__ void random_map(A activation, S* out, const S* a, const S* gate, cons
   const auto multiply = [](uint64_t word, uint32_t factor) {
     return uint64_t(uint32_t(word)) * factor;
   };
+  const auto key = [of = uint64_t(*seed)](int round, int which) {
+    return philox_key(of, round, which);
+  };
   const int64_t thread = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   const int64_t chunk = thread / kThreadsOfChunk<S>;
   const int first = int(thread % kThreadsOfChunk<S>) * kCount;
@@ -42,7 +45,7 @@ __global__ void random_map(A activation, S* out, const S* a, const S* gate, cons
   for (int k = 0; k < kCount; ++k) {
     const uint64_t counter = uint64_t(chunk) * kCountersInChunk + first + k;
     uint64_t word[4] = {counter, counter >> 32, 0, 0};
-    philox(word, uint64_t(*seed), multiply);
+    philox(word, key, multiply);
 #pragma unroll
     for (int w = 0; w < kNumbers; ++w) {
       const float uniform = float(uint32_t(word[w]) >> kUnusedBits) * kUniformStep;
