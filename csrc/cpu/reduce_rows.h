@@ -20,14 +20,11 @@ inline V largest(const Block& block) {
   return larger(larger(top[0], top[1]), larger(top[2], top[3]));
 }
 
-// Adds a block. map(x), of a logit, must not decrease; y(block, i) are the targets of vector i.
-// kAll: not `maximum` and `sum` alone. kStored: an output of the same place is stored to next.
-template <bool kAll, bool kStored = false, class Block, class Map, class Y,
-          class V = typename Block::V>
+// Adds a block none of whose logits exceeds the maximum. map(x), of a logit, must not decrease;
+// y(block, i) are the targets of vector i. kAll: not `maximum` and `sum` alone. kStored: an output
+// of the same place is stored to next.
+template <bool kAll, bool kStored, class Block, class Map, class Y, class V = typename Block::V>
 inline void add_block(RowSums<V>& sums, const Block& block, Map map, Y y) {
-  constexpr double kNone = -std::numeric_limits<double>::infinity();
-  sums.template rise<kAll>(larger(sums.maximum, block.inside(map(largest(block)), kNone)));
-
   // The sums of a block by themselves: adding many small numbers to a large one loses digits.
   const V m = sums.reference();
   V sum = V(0.0), spread = V(0.0), dot = V(0.0), mass = V(0.0);
@@ -57,10 +54,27 @@ template <bool kAll, bool kStored = false, class Group, class Map, class Y,
           class V = typename Group::V>
 inline RowSums<V> sums_of(const Group& group, Map map, Y y) {
   RowSums<V> sums;
-  group.template for_each_block<false>(
-      [&](const auto& block) { add_block<kAll, kStored>(sums, block, map, y); });
+  const auto largest_of = [&](const auto& block) {
+    return block.inside(map(largest(block)), -std::numeric_limits<double>::infinity());
+  };
+  const auto largest_of_all = [&](V x) {
+    return group.over_classes(x, [](V a, V b) { return larger(a, b); });
+  };
   const auto total = [&](V x) { return group.over_classes(x, [](V a, V b) { return a + b; }); };
-  sums.template rise<kAll>(group.over_classes(sums.maximum, [](V a, V b) { return larger(a, b); }));
+  if (group.classes <= kFewClasses) {  // in the first-level cache: the maximum first
+    V top = sums.maximum;
+    group.template for_each_block<false>(
+        [&](const auto& block) { top = larger(top, largest_of(block)); });
+    sums.maximum = largest_of_all(top);
+    group.template for_each_block<false>(
+        [&](const auto& block) { add_block<kAll, kStored>(sums, block, map, y); });
+  } else {
+    group.template for_each_block<false>([&](const auto& block) {
+      sums.template rise<kAll>(larger(sums.maximum, largest_of(block)));
+      add_block<kAll, kStored>(sums, block, map, y);
+    });
+    sums.template rise<kAll>(largest_of_all(sums.maximum));
+  }
   sums.sum = total(sums.sum);
   if constexpr (kAll) {
     sums.spread = total(sums.spread);

@@ -24,6 +24,9 @@ void put_softmax(const Group& group, V m, V inverse_sum, V log_sum) {
   });
 }
 
+// Longer rows take less time alone than transposed.
+constexpr int64_t kFewInSoftmax = 63;
+
 template <class F, class S, bool kStream>
 void softmax_rows(const RowShape& shape, const Operands<S>& operands, int64_t begin, int64_t end) {
   using V = ComputeVec<S>;
@@ -31,9 +34,7 @@ void softmax_rows(const RowShape& shape, const Operands<S>& operands, int64_t be
     const RowSums<V> sums = softmax_sums<!kStream>(group);
     put_softmax<F, kStream>(group, sums.reference(), V(1.0) / sums.sum, log(sums.sum));
   };
-  // Longer rows are transposed faster in the cache, but not from memory.
-  constexpr int64_t kFew = 63;
-  for_each_group(shape, operands, begin, end, work, kFew);
+  for_each_group(shape, operands, begin, end, work, kFewInSoftmax);
 }
 
 // The largest rows whose exponentials are kept: they should stay in the second-level cache.
@@ -99,7 +100,7 @@ struct Exponentials {
 // Numbers in a copy of a group of rows.
 template <class S>
 int64_t numbers_in_copy(const RowShape& shape, const Operands<S>& operands) {
-  const bool one = is_one_row(shape, operands);
+  const bool one = is_one_row(shape, operands, kFewInSoftmax);
   return one ? shape.classes : shape.classes * kLanes<S>;
 }
 
@@ -120,7 +121,7 @@ void softmax_of_kept_rows(const RowShape& shape, const Operands<S>& operands, in
       block.template put_all<kStream>([&](int64_t i) { return block.kept(copy, i) * inverse; });
     });
   };
-  for_each_group(shape, operands, begin, end, work);
+  for_each_group(shape, operands, begin, end, work, kFewInSoftmax);
 }
 
 // Σ of what a row's gradient subtracts from each element.
@@ -162,7 +163,7 @@ void softmax(const RowShape& shape, Matrix<const void*> input, Matrix<void*> out
     using T = typename ComputeVec<S>::Number;
     // Few classes are in the first-level cache for both passes, where a copy costs as much.
     const int64_t bytes = numbers_in_copy(shape, operands) * int64_t(sizeof(T));
-    if (shape.classes > kFewClasses && bytes <= kKeptBytes) {
+    if (shape.classes > kFewInSoftmax && bytes <= kKeptBytes) {
       return stream ? softmax_of_kept_rows<S, true>(shape, operands, begin, end)
                     : softmax_of_kept_rows<S, false>(shape, operands, begin, end);
     }
