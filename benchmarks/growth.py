@@ -1,7 +1,7 @@
 """How the time grows: of gelu with the number of elements, of softmax and cross-entropy with
 the number of classes, on one thread and on all.
 
-    python -m benchmarks.growth [--seconds 1] [--most 9] [--out DIR]
+    python -m benchmarks.growth [--seconds 1] [--most 8] [--out DIR]
 
 Writes growth-<instruction set>.md and growth-<instruction set>.png: nanoseconds for an element, of
 ours, torch, torch.compile, ONNX Runtime where it has the operator, and a copy of the same bytes.
@@ -139,7 +139,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--seconds", type=float, default=1.0, help="for each measurement")
-    parser.add_argument("--most", type=int, default=9, help="the most elements, a power of ten")
+    parser.add_argument(
+        "--most", type=int, default=8, help="the most elements, a power of ten; 9 takes 32 GB"
+    )
     parser.add_argument("--out", type=Path, default=tables.RESULTS)
     options = parser.parse_args()
     facts = machine()

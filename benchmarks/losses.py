@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as reference
@@ -73,7 +74,7 @@ def times(
     return {column: 1e3 * value for column, value in measured.items()}
 
 
-def onnx_runtime(operator: str, input: Tensor, **attributes: int) -> dict[str, Contender]:
+def onnx_runtime(operator: str, input: Tensor, **attributes: Any) -> dict[str, Contender]:
     """ONNX Runtime's operator, into memory that exists already."""
     try:
         import onnx
