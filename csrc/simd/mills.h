@@ -73,7 +73,7 @@ inline V mills_ratio(V a) { return by_octaves(kMillsByEight, a); }
 // GELU's value and slope, as in ../activations/gelu.h.
 inline V gelu_by_mills(V x) {
   const V a = GELU::clamped(x);
-  return gated(x, exp_minus_half_square_times(a * mills_ratio(a), a));
+  return gated(x, exp_minus_half_square_times(exact_product(a, mills_ratio(a)), a));
 }
 inline V gelu_slope_by_mills(V x) {
   const V a = GELU::clamped(x);
