@@ -61,12 +61,47 @@ struct Exponentials {
   // kStored: the output of the same place is stored to next.
   template <bool kStored, class Group, class T>
   void keep(const Group& group, T* copy) {
-    constexpr double kNone = -std::numeric_limits<double>::infinity();
     reference = -infinity<V>(), sum = V(0.0);
+    const auto largest_of = [&](const auto& block) {
+      return block.inside(largest(block), -std::numeric_limits<double>::infinity());
+    };
+    const auto over_classes = [&](V x) {
+      return group.over_classes(x, [](V a, V b) { return larger(a, b); });
+    };
+    if (group.classes <= kFewClasses) {  // in the first-level cache: the maximum first
+      V top = reference;
+      group.template for_each_block<false>(
+          [&](const auto& block) { top = larger(top, largest_of(block)); });
+      reference = over_classes(top);
+      group.template for_each_block<false>(
+          [&](const auto& block) { keep_block<kStored>(block, copy); });
+    } else {
+      keep_blocks<kStored>(group, copy,
+                           [&](const auto& block) { return over_classes(largest_of(block)); });
+    }
+    sum = group.over_classes(sum, [](V a, V b) { return a + b; });
+  }
+
+ private:
+  template <bool kStored, class Block, class T>
+  void keep_block(const Block& block, T* copy) {
+    const V subtract = finite_or_0(reference);
+    V some = V(0.0);  // by itself: adding many small numbers to a large one loses digits
+    for (int64_t i = 0; i < block.count; ++i) {
+      block.prefetch_next(i);
+      if constexpr (kStored) block.prefetch_output(i);
+      const V e = block.inside(scaled_exp(block.load_a(i) - subtract), 0.0);
+      block.keep(copy, i, e);
+      some = some + e;
+    }
+    sum = sum + some;
+  }
+  // largest_of(block), in all of a row's lanes
+  template <bool kStored, class Group, class T, class Largest>
+  void keep_blocks(const Group& group, T* copy, Largest largest_of) {
     int64_t raised = 0, blocks = 0;
     group.template for_each_block<false>([&](const auto& block) {
-      const auto larger_one = [](V a, V b) { return larger(a, b); };
-      const V top = group.over_classes(block.inside(largest(block), kNone), larger_one);
+      const V top = largest_of(block);
       const auto higher = top > reference + V(kHigher);
       if (any(higher)) {
         const V before = reference;
@@ -75,18 +110,8 @@ struct Exponentials {
         raised = blocks;
       }
       of_block[blocks++] = reference;
-      const V subtract = finite_or_0(reference);
-      V some = V(0.0);  // by itself: adding many small numbers to a large one loses digits
-      for (int64_t i = 0; i < block.count; ++i) {
-        block.prefetch_next(i);
-        if constexpr (kStored) block.prefetch_output(i);
-        const V e = block.inside(scaled_exp(block.load_a(i) - subtract), 0.0);
-        block.keep(copy, i, e);
-        some = some + e;
-      }
-      sum = sum + some;
+      keep_block<kStored>(block, copy);
     });
-    sum = group.over_classes(sum, [](V a, V b) { return a + b; });
     if (raised == 0) return;
     int64_t number = 0;
     group.template for_each_block<false>([&](const auto& block) {
