@@ -61,7 +61,7 @@ inline RowSums<V> sums_of(const Group& group, Map map, Y y) {
     return group.over_classes(x, [](V a, V b) { return larger(a, b); });
   };
   const auto total = [&](V x) { return group.over_classes(x, [](V a, V b) { return a + b; }); };
-  if (group.classes <= kFewClasses) {  // in the first-level cache: the maximum first
+  if (group.classes <= Group::kInCache) {  // the maximum first
     V top = sums.maximum;
     group.template for_each_block<false>(
         [&](const auto& block) { top = larger(top, largest_of(block)); });

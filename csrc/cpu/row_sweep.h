@@ -134,6 +134,7 @@ struct Operands {
 template <class S>
 struct OneRow {
   using V = ComputeVec<S>;
+  static constexpr int64_t kInCache = 1024;  // classes, for a second pass
   static constexpr int kWidth = kLanes<S>;
 
   const Operands<S>& operands;
@@ -190,6 +191,7 @@ inline void store_collected(S* to, const std::array<const S*, kWidth>& starts, i
 template <class S>
 struct SomeRows {
   using V = ComputeVec<S>;
+  static constexpr int64_t kInCache = kFewClasses;  // one block
   static constexpr int kWidth = kLanes<S>;
 
   // Transposed copies of a block of a, b and out. They stay: two passes over one block copy once.

@@ -68,7 +68,7 @@ struct Exponentials {
     const auto over_classes = [&](V x) {
       return group.over_classes(x, [](V a, V b) { return larger(a, b); });
     };
-    if (group.classes <= kFewClasses) {  // in the first-level cache: the maximum first
+    if (group.classes <= Group::kInCache) {  // the maximum first
       V top = reference;
       group.template for_each_block<false>(
           [&](const auto& block) { top = larger(top, largest_of(block)); });
