@@ -220,8 +220,9 @@ def test_dtype_and_implicit_dim(name: str) -> None:
     torch.testing.assert_close(ours(x, 1, dtype=torch.float32), torchs(x, 1, dtype=torch.float32))
     whole = torch.arange(12).view(3, 4)
     torch.testing.assert_close(ours(whole, 1, dtype=torch.float64), torchs(whole.double(), 1))
-    with pytest.warns(UserWarning, match="Implicit dimension"):
+    with pytest.warns(UserWarning, match="Implicit dimension") as warned:
         torch.testing.assert_close(ours(numbers(4, 9)), ours(numbers(4, 9), 1))
+    assert warned[0].filename == __file__  # the caller's line
 
 
 @every_name

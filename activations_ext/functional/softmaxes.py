@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -42,11 +43,22 @@ def softmax(
     """
     if isinstance(dim, int) and dtype is None:
         return call(softmax, input, (dim,))
+    return _by_rule(softmax, input, dim, _stacklevel, dtype)
+
+
+def _by_rule(
+    function: Callable[..., Tensor],
+    input: Tensor,
+    dim: int | None,
+    stacklevel: int,
+    dtype: torch.dtype | None,
+) -> Tensor:
+    """``function`` with an implicit dimension or of another dtype."""
     if not is_dynamo_compiling() and has_torch_function_unary(input):
-        return overridden(softmax, (input,), (input, dim, _stacklevel, dtype), {})
+        return overridden(function, (input,), (input, dim, stacklevel, dtype), {})
     if not isinstance(dim, int):
-        return torchs("softmax")(input, dim, _stacklevel + 2, dtype)
-    return call_operator("softmax", input.to(dtype), (dim,))
+        return torchs(function.__name__)(input, dim, stacklevel + 2, dtype)
+    return call_operator(function.__name__, input.to(dtype), (dim,))
 
 
 @overridable
@@ -93,11 +105,7 @@ def log_softmax(
     """
     if isinstance(dim, int) and dtype is None:
         return call(log_softmax, input, (dim,))
-    if not is_dynamo_compiling() and has_torch_function_unary(input):
-        return overridden(log_softmax, (input,), (input, dim, _stacklevel, dtype), {})
-    if not isinstance(dim, int):
-        return torchs("log_softmax")(input, dim, _stacklevel + 2, dtype)
-    return call_operator("log_softmax", input.to(dtype), (dim,))
+    return _by_rule(log_softmax, input, dim, _stacklevel, dtype)
 
 
 @overridable
