@@ -20,9 +20,30 @@ inline V largest(const Block& block) {
   return larger(larger(top[0], top[1]), larger(top[2], top[3]));
 }
 
-// Adds a block none of whose logits exceeds the maximum. map(x), of a logit, must not decrease;
-// y(block, i) are the targets of vector i. kAll: not `maximum` and `sum` alone. kStored: an output
-// of the same place is stored to next.
+// The same inside of the row. map(x), of a logit, must not decrease.
+template <class Block, class Map, class V = typename Block::V>
+inline V largest(const Block& block, Map map) {
+  return block.inside(map(largest(block)), -std::numeric_limits<double>::infinity());
+}
+
+// Of lanes that belong to the same row.
+template <class Group, class V = typename Group::V>
+inline V largest_of_lanes(const Group& group, V x) {
+  return group.over_classes(x, [](V a, V b) { return larger(a, b); });
+}
+
+// The largest logit of a row, mapped.
+template <class Group, class Map, class V = typename Group::V>
+inline V largest_of_row(const Group& group, Map map) {
+  V top = -infinity<V>();
+  group.template for_each_block<false>(
+      [&](const auto& block) { top = larger(top, largest(block, map)); });
+  return largest_of_lanes(group, top);
+}
+
+// Adds a block none of whose logits exceeds the maximum. y(block, i) are the targets of
+// vector i. kAll: not `maximum` and `sum` alone. kStored: an output of the same place is stored to
+// next.
 template <bool kAll, bool kStored, class Block, class Map, class Y, class V = typename Block::V>
 inline void add_block(RowSums<V>& sums, const Block& block, Map map, Y y) {
   // The sums of a block by themselves: adding many small numbers to a large one loses digits.
@@ -54,26 +75,17 @@ template <bool kAll, bool kStored = false, class Group, class Map, class Y,
           class V = typename Group::V>
 inline RowSums<V> sums_of(const Group& group, Map map, Y y) {
   RowSums<V> sums;
-  const auto largest_of = [&](const auto& block) {
-    return block.inside(map(largest(block)), -std::numeric_limits<double>::infinity());
-  };
-  const auto largest_of_all = [&](V x) {
-    return group.over_classes(x, [](V a, V b) { return larger(a, b); });
-  };
   const auto total = [&](V x) { return group.over_classes(x, [](V a, V b) { return a + b; }); };
   if (group.classes <= Group::kInCache) {  // the maximum first
-    V top = sums.maximum;
-    group.template for_each_block<false>(
-        [&](const auto& block) { top = larger(top, largest_of(block)); });
-    sums.maximum = largest_of_all(top);
+    sums.maximum = largest_of_row(group, map);
     group.template for_each_block<false>(
         [&](const auto& block) { add_block<kAll, kStored>(sums, block, map, y); });
   } else {
     group.template for_each_block<false>([&](const auto& block) {
-      sums.template rise<kAll>(larger(sums.maximum, largest_of(block)));
+      sums.template rise<kAll>(larger(sums.maximum, largest(block, map)));
       add_block<kAll, kStored>(sums, block, map, y);
     });
-    sums.template rise<kAll>(largest_of_all(sums.maximum));
+    sums.template rise<kAll>(largest_of_lanes(group, sums.maximum));
   }
   sums.sum = total(sums.sum);
   if constexpr (kAll) {

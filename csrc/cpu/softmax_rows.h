@@ -2,6 +2,7 @@
 // one to write.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "../losses/softmax.h"
@@ -62,22 +63,12 @@ struct Exponentials {
   template <bool kStored, class Group, class T>
   void keep(const Group& group, T* copy) {
     reference = -infinity<V>(), sum = V(0.0);
-    const auto largest_of = [&](const auto& block) {
-      return block.inside(largest(block), -std::numeric_limits<double>::infinity());
-    };
-    const auto over_classes = [&](V x) {
-      return group.over_classes(x, [](V a, V b) { return larger(a, b); });
-    };
     if (group.classes <= Group::kInCache) {  // the maximum first
-      V top = reference;
-      group.template for_each_block<false>(
-          [&](const auto& block) { top = larger(top, largest_of(block)); });
-      reference = over_classes(top);
+      reference = largest_of_row(group, std::identity());
       group.template for_each_block<false>(
           [&](const auto& block) { keep_block<kStored>(block, copy); });
     } else {
-      keep_blocks<kStored>(group, copy,
-                           [&](const auto& block) { return over_classes(largest_of(block)); });
+      keep_blocks<kStored>(group, copy);
     }
     sum = group.over_classes(sum, [](V a, V b) { return a + b; });
   }
@@ -96,12 +87,11 @@ struct Exponentials {
     }
     sum = sum + some;
   }
-  // largest_of(block), in all of a row's lanes
-  template <bool kStored, class Group, class T, class Largest>
-  void keep_blocks(const Group& group, T* copy, Largest largest_of) {
+  template <bool kStored, class Group, class T>
+  void keep_blocks(const Group& group, T* copy) {
     int64_t raised = 0, blocks = 0;
     group.template for_each_block<false>([&](const auto& block) {
-      const V top = largest_of(block);
+      const V top = largest_of_lanes(group, largest(block, std::identity()));
       const auto higher = top > reference + V(kHigher);
       if (any(higher)) {
         const V before = reference;
