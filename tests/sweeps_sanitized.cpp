@@ -130,7 +130,7 @@ void mixture_kernels() {
   fill_table<S>(table, kNumber);
   for (const int64_t rows : {1, 2, 7, 16, 17, 33}) {
     for (const int64_t components : {1, 2, 5}) {
-      for (const int64_t dimensions : {1, 2, 3}) {
+      for (const int64_t dimensions : {1, 3, 16, 70}) {
         const int64_t numbers = components * dimensions;
         Array<S> logits(rows * components, 1), mean(rows * numbers), scale(rows * numbers, 3),
             target(rows * dimensions), grad_logits(rows * components), grad_mean(rows * numbers),

@@ -61,8 +61,18 @@ def torchs(
 @pytest.mark.parametrize("floor", [0.0, 0.25])
 @pytest.mark.parametrize(
     ("batch", "components", "dimensions"),
-    [((1,), 1, 1), ((37,), 3, 2), ((5, 7), 8, 4), ((3,), 40, 31), ((), 2, 3)],
+    [
+        ((1,), 1, 1),
+        ((37,), 3, 2),
+        ((5, 7), 8, 4),
+        ((3,), 40, 31),
+        ((), 2, 3),
+        ((19,), 3, 16),  # whole vectors
+        ((19,), 33, 70),  # vectors, and a part of one
+        ((3,), 700, 64),  # more slopes than the cache takes
+    ],
 )
+@pytest.mark.each_capability
 def test_values_and_gradients_are_those_of_torch_distributions(
     batch: tuple[int, ...], components: int, dimensions: int, scale_by: str, floor: float
 ) -> None:
@@ -160,6 +170,23 @@ def test_the_result_does_not_depend_on_the_number_of_threads() -> None:
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+@pytest.mark.each_capability
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dimensions", [3, 16, 70])
+def test_a_mixture_does_not_depend_on_its_neighbours(dimensions: int, dtype: torch.dtype) -> None:
+    given = arguments((21,), 5, dimensions, dtype, scale_by="exp")
+
+    def of(rows: slice) -> list[Tensor]:
+        some = tuple(part[rows].detach().requires_grad_() for part in given)
+        loss = nll(*some, scale_by="exp", reduction="none")
+        return [loss, *torch.autograd.grad(loss.sum(), some)]
+
+    whole = of(slice(None))
+    for first, last in ((0, 1), (7, 8), (4, 21)):
+        for a, b in zip(whole, of(slice(first, last)), strict=True):
+            assert torch.equal(a[first:last], b)
 
 
 # --- what else differentiates, transforms and compiles --------------------------------------------

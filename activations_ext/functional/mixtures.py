@@ -78,7 +78,9 @@ def gaussian_mixture_nll_loss(
     if validates(mean) if validate_args is None else validate_args:
         _check_numbers(scale, target, scale_by, floor)
     parts = (logits, mean, scale, target)
-    dtype = functools.reduce(torch.promote_types, (part.dtype for part in parts))
+    dtype = mean.dtype
+    if not logits.dtype == scale.dtype == target.dtype == dtype:
+        dtype = functools.reduce(torch.promote_types, (part.dtype for part in parts))
     sizes = [part.shape[:-own] for part, own in zip(parts, _OWN_DIMENSIONS, strict=True)]
     same = all(size == sizes[0] for size in sizes)
     batch = sizes[0] if same else torch.broadcast_shapes(*sizes)
@@ -86,7 +88,7 @@ def gaussian_mixture_nll_loss(
         _rows(part, dtype, batch, own) for part, own in zip(parts, _OWN_DIMENSIONS, strict=True)
     )
     # DTensor, for one, has no rule for our operators.
-    wrapped = not all(has_kernel(part) for part in parts) and any(map(is_wrapper, parts))
+    wrapped = any(map(is_wrapper, parts)) and not all(map(has_kernel, parts))
     by_formula = wrapped or not on_kernels_device(mean.device)
     density = _C.mixture_nll_by_formula if by_formula else torch.ops.activations_ext.mixture_nll
     losses: Tensor = density(*rows, SCALES.index(scale_by), float(floor))
@@ -103,9 +105,9 @@ def _rows(part: Tensor, dtype: torch.dtype, batch: tuple[int, ...], own: int) ->
     """With one dimension for the batch. Each step takes its time where the tensors are small."""
     if part.dtype != dtype:
         part = part.to(dtype)
-    if part.shape[:-own] != batch:
-        part = part.expand(*batch, *part.shape[-own:])
-    return part if len(batch) == 1 else part.reshape(-1, *part.shape[-own:])
+    if len(batch) == 1 and part.dim() == own + 1 and part.shape[0] == batch[0]:
+        return part
+    return part.expand(*batch, *part.shape[-own:]).reshape(-1, *part.shape[-own:])
 
 
 def _check(
@@ -142,12 +144,8 @@ def _check(
     ):
         if tensor.shape[-len(trailing) :] != trailing:
             fail(argument, f"end in the sizes {trailing}, as 'mean' does", tuple(tensor.shape))
-    for argument, tensor in (
-        ("logits", logits),
-        ("mean", mean),
-        ("scale", scale),
-        ("target", target),
-    ):
+    named = (("logits", logits), ("mean", mean), ("scale", scale), ("target", target))
+    for argument, tensor in named:
         if tensor.dtype not in DTYPES:
             raise NotImplementedError(
                 f"gaussian_mixture_nll_loss(): expected argument '{argument}' to be a tensor of "
