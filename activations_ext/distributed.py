@@ -17,8 +17,8 @@ from torch import Tensor
 from activations_ext._call import DTYPES, has_kernel
 from activations_ext.functional.losses import as_integer
 from activations_ext.functional.row_losses import (
+    Asked,
     Terms,
-    asked_for,
     check_num_items,
     divisor,
     factors_of_sum,
@@ -46,6 +46,7 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
     softcap: float = 0.0,
+    logit_scale: float = 1.0,
     token_weight: Tensor | None = None,
     num_items: float | Tensor | None = None,
     focal_gamma: float = 0.0,
@@ -85,14 +86,15 @@ def cross_entropy(
     terms = _terms(part, options, target, weight, input.dtype, reduction, num_items)
     local, weights = part.of_targets(target, terms), part.weights(terms)
     row = Statistics(
-        *ShardStatistics.apply(input, local, weights, softcap, return_entropy, part.group)
+        *ShardStatistics.apply(
+            input, local, weights, softcap, logit_scale, return_entropy, part.group
+        )
     )
     row = row._replace(target_logit=part.checked(row.target_logit, target, terms))
     dtype = loss_dtype or result_dtype(input)
     loss = loss_of_rows(terms, row, reduction, num_items, zero_if_empty, dtype)
-    if not (return_lse or return_log_prob or return_entropy):
-        return loss
-    return (loss, *asked_for(terms, row, return_lse, return_log_prob, return_entropy))
+    asked = Asked(return_lse, return_log_prob, return_entropy, False, False)
+    return (loss, *asked.of(terms, row)) if any(asked) else loss
 
 
 def linear_cross_entropy(
@@ -110,6 +112,7 @@ def linear_cross_entropy(
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
     softcap: float = 0.0,
+    logit_scale: float = 1.0,
     token_weight: Tensor | None = None,
     num_items: float | Tensor | None = None,
     focal_gamma: float = 0.0,
@@ -172,6 +175,7 @@ def linear_cross_entropy(
             terms.kept,
             *factors,
             softcap,
+            logit_scale,
             budget,
             part.group,
             needed,

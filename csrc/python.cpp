@@ -299,13 +299,13 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
       "overwrite_with_gradient",
       [](const at::Tensor& logits, const std::optional<at::Tensor>& target,
          const std::optional<at::Tensor>& weight, int64_t ignore_index, double softcap,
-         const at::Tensor& maximum, const at::Tensor& log_sum,
+         double logit_scale, const at::Tensor& maximum, const at::Tensor& log_sum,
          const std::optional<at::Tensor>& grad_log_sum,
          const std::optional<at::Tensor>& grad_target_logit,
          const std::optional<at::Tensor>& grad_weighted_sum) {
         pybind11::gil_scoped_release no_gil;
         at::AutoDispatchBelowADInplaceOrView below;
-        const RowArguments rows = {logits, 1, target, weight, ignore_index, softcap};
+        const RowArguments rows = {logits, 1, target, weight, ignore_index, {softcap, logit_scale}};
         row_statistics_backward(
             {grad_log_sum, grad_target_logit, grad_weighted_sum, {}, rows, maximum, log_sum, {}},
             /*overwrite=*/true);
@@ -319,8 +319,10 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
   module.def("formula", &formula);
   module.def("row_statistics_by_formula", [](const at::Tensor& logits, int64_t dim,
                                              const MaybeTensor& target, const MaybeTensor& weight,
-                                             int64_t ignore_index, double softcap, bool expected) {
-    return statistics_formula({logits, dim, target, weight, ignore_index, softcap}, expected);
+                                             int64_t ignore_index, double softcap,
+                                             double logit_scale, bool expected, bool argmax) {
+    return statistics_formula({logits, dim, target, weight, ignore_index, {softcap, logit_scale}},
+                              {expected, argmax});
   });
   module.def("mixture_nll_by_formula",
              [](const at::Tensor& logits, const at::Tensor& mean, const at::Tensor& scale,

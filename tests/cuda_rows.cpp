@@ -21,8 +21,9 @@ void compare(const Layout& layout, int64_t rows, int64_t classes) {
     comparison.wrong_targets();
   }
   comparison.special_rows();
-  for (const int kind : {0, 1, 2}) comparison.statistics(kind, 0.0, kind == 1);
-  comparison.statistics(0, 5.0, true);
+  for (const int kind : {0, 1, 2}) comparison.statistics(kind, 0.0, 1.0, kind == 1);
+  comparison.statistics(0, 5.0, 0.5, true);
+  comparison.statistics(2, 0.0, 3.0, false);
 }
 
 // More rows than one block sums.
@@ -47,8 +48,8 @@ void long_rows() {
     comparison.shape = {3, 1, classes};
     comparison.at = {classes + 3, 0, 1};
     expect(cuda::row_splits(comparison.shape) > 1, "long rows are not split");
-    comparison.statistics(1, 0.0, true);
-    comparison.statistics(0, 0.0, false);
+    comparison.statistics(1, 0.0, 1.0, true);
+    comparison.statistics(0, 0.0, 1.0, false);
     comparison.softmax();
   }
 }

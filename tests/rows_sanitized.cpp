@@ -45,6 +45,7 @@ struct Checks {
     Array<S> logits(rows * classes), weights(rows * classes), out(rows * classes);
     Array<Compute> class_weights(classes + kMaxLanes), maximum(rows), log_sum(rows),
         target_logit(rows), weighted_sum(rows), expected_logit(rows), grad(rows);
+    Array<int64_t> argmax(rows);
     Array<int64_t> target(rows);
     const int64_t wrong[] = {0,
                              classes - 1,
@@ -66,11 +67,11 @@ struct Checks {
             .target = target,
             .class_weights = weighted == 1 ? class_weights.data.get() : nullptr,
             .ignore_index = -100,
-            .softcap = softcap,
+            .map = {.cap = softcap, .scale = softcap == 0 ? 1 : 0.5},
             .expected = weighted == 2,
             .out_of_range = &out_of_range};
-        kernels.forward(job, {maximum, log_sum, target_logit, weighted_sum, expected_logit}, 0,
-                        rows);
+        kernels.forward(
+            job, {maximum, log_sum, target_logit, weighted_sum, expected_logit, argmax}, 0, rows);
         all_noticed &= out_of_range == (rows > 3);
         for (S* to : {out.data.get(), logits.data.get()}) {
           for (const bool stream : {false, true}) {

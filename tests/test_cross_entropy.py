@@ -224,17 +224,20 @@ def test_statistics() -> None:
 
     def function(y: Tensor, v: Tensor) -> tuple[Tensor, ...]:
         # The maximum counts as a constant: what does not depend on it is differentiated.
-        maximum, log_sum, target, weighted, expected = torch.ops.activations_ext.row_statistics(
-            y, 1, t, v, -100, 0.0, True, False
+        row = torch.ops.activations_ext.row_statistics(
+            y, 1, t, v, -100, 0.0, 1.0, True, True, False
         )
+        maximum, log_sum, target, weighted, expected, _ = row
         negative = torch.where(t != -100, log_sum - target, 0.0)
         return maximum + log_sum, negative, v.sum() * log_sum - weighted, log_sum - expected
 
     assert gradcheck(function, (x, w))
     assert gradgradcheck(function, (x, w))
-    _, log_sum, target, weighted, expected = torch.ops.activations_ext.row_statistics(
-        x, 1, t, w, -100, 0.0, True, False
+    _, log_sum, target, weighted, expected, argmax = torch.ops.activations_ext.row_statistics(
+        x, 1, t, w, -100, 0.0, 1.0, True, True, False
     )
+    assert argmax.equal(x.argmax(1))
+    assert not argmax.requires_grad
     entropy = -(x.softmax(1) * x.log_softmax(1)).sum(1)
     torch.testing.assert_close(log_sum - expected, entropy)
     assert target[2] == 0
@@ -276,6 +279,8 @@ def test_compile_and_opcheck() -> None:
         None,
         -100,
         0.0,
+        2.0,
+        True,
         True,
         False,
     )

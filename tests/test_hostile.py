@@ -171,21 +171,21 @@ MIXED: dict[str, Callable[[], Any]] = {
         meta(x), x, x, None, None, 1
     ),
     "statistics, target": lambda: OPERATORS.row_statistics(
-        x, 1, meta(classes), None, -100, 0.0, False, False
+        x, 1, meta(classes), None, -100, 0.0, 1.0, False, False, False
     ),
     "statistics, weight": lambda: OPERATORS.row_statistics(
-        x, 1, None, meta(x[0]), -100, 0.0, False, False
+        x, 1, None, meta(x[0]), -100, 0.0, 1.0, False, False, False
     ),
     **{
         f"statistics backward, {i}": lambda i=i: OPERATORS.row_statistics_backward(
             *(
                 meta(argument) if i == at and isinstance(argument, Tensor) else argument
                 for at, argument in enumerate(
-                    (rows, rows, rows, rows, x, 1, classes, x[0], -100, 0.0, rows, rows, rows)
+                    (rows, rows, rows, rows, x, 1, classes, x[0], -100, 0.0, 1.0, *[rows] * 3)
                 )
             )
         )
-        for i in (0, 1, 2, 3, 4, 6, 7, 10, 11, 12)
+        for i in (0, 1, 2, 3, 4, 6, 7, 11, 12, 13)
     },
     "rrelu": lambda: OPERATORS.rrelu_with_seed(x, meta(seed), 0.1, 0.3),
     "rrelu in place": lambda: OPERATORS.rrelu_with_seed_(x.clone(), meta(seed), 0.1, 0.3),

@@ -14,11 +14,12 @@ import activations_ext._C as _C
 from activations_ext._call import has_kernel, is_wrapper, overridable
 from activations_ext._torchs import torchs
 from activations_ext.functional import linear_ops  # noqa: F401 — for compiled graphs
-from activations_ext.functional.linear_rows import LinearLoss, LinearStatistics, default_budget
+from activations_ext.functional.linear_chunks import default_budget
+from activations_ext.functional.linear_rows import LinearLoss, LinearStatistics
 from activations_ext.functional.losses import as_integer, cross_entropy, fits
 from activations_ext.functional.row_losses import (
+    Asked,
     Terms,
-    asked_for,
     check_num_items,
     divisor,
     factors_of_sum,
@@ -46,6 +47,7 @@ def linear_cross_entropy(
     options: Any = None,
     z_loss: float = 0.0,
     softcap: float = 0.0,
+    logit_scale: float = 1.0,
     token_weight: Tensor | None = None,
     num_items: float | Tensor | None = None,
     focal_gamma: float = 0.0,
@@ -55,6 +57,8 @@ def linear_cross_entropy(
     return_lse: bool = False,
     return_log_prob: bool = False,
     return_entropy: bool = False,
+    return_argmax: bool = False,
+    return_correct: bool = False,
     memory_budget: int | None = None,
 ) -> Any:
     """``cross_entropy(linear(input, linear_weight, linear_bias), target)`` without all the logits.
@@ -62,9 +66,10 @@ def linear_cross_entropy(
     They are made in chunks of rows, whose statistics, loss and gradient are taken at once, so that
     what is in memory is a chunk of ``memory_budget`` bytes instead of N·C numbers. With the
     reductions ``"mean"`` and ``"sum"`` the gradients are made together with the loss: three matrix
-    products, as without chunks. Otherwise, where something is returned for each row, and in a
-    compiled graph, backward makes the logits once more. The gradient of the weight is summed in
-    float32 for 16-bit dtypes.
+    products, as without chunks. Otherwise, where something differentiable is returned for each row,
+    the logits are kept for backward if they are one chunk; if they are more, and in a compiled
+    graph, backward makes them once more. The gradient of the weight is summed in float32 for 16-bit
+    dtypes.
 
     It is differentiable any number of times, also in forward mode, under ``torch.func`` and
     ``torch.compile``; a second derivative, forward mode and vmap hold all the logits at once.
@@ -87,11 +92,12 @@ def linear_cross_entropy(
             as many in a compiled graph, and with ``return_entropy`` in backward. One row at least
             is done at a time. None is 256 MiB and, on a GPU for 16-bit weights, at least what the
             weight's gradient takes, which is allocated only after the chunks are gone.
-        z_loss, softcap, token_weight, num_items, focal_gamma: as ``cross_entropy``'s.
+        z_loss, softcap, logit_scale, token_weight, num_items, focal_gamma: as ``cross_entropy``'s.
         shift: the target of a row is that of ``shift`` places further: of a causal model,
             ``shift=1`` with (B, T, features) and (B, T), without copies of the hidden states.
         zero_if_empty, loss_dtype: as ``cross_entropy``'s.
-        return_lse, return_log_prob, return_entropy: as ``cross_entropy``'s.
+        return_lse, return_log_prob, return_entropy, return_argmax, return_correct: as
+            ``cross_entropy``'s.
 
     Returns:
         What ``cross_entropy`` returns.
@@ -149,6 +155,7 @@ def linear_cross_entropy(
             label_smoothing,
             z_loss=z_loss,
             softcap=softcap,
+            logit_scale=logit_scale,
             token_weight=token_weight,
             num_items=num_items,
             focal_gamma=focal_gamma,
@@ -157,6 +164,8 @@ def linear_cross_entropy(
             return_lse=return_lse,
             return_log_prob=return_log_prob,
             return_entropy=return_entropy,
+            return_argmax=return_argmax,
+            return_correct=return_correct,
         )
         return _unflattened(result, sequences)
     loss_dtype = loss_dtype or own_dtype
@@ -168,57 +177,59 @@ def linear_cross_entropy(
     terms = terms_of(*of_input, target, 1, weight, ignored, label_smoothing)
     is_mean = reduction == "mean" and num_items is None
     terms = terms.with_options(_NAME, z_loss, focal_gamma, token_weight, is_mean)
-    per_row = return_lse or return_log_prob or return_entropy
+    asked = Asked(return_lse, return_log_prob, return_entropy, return_argmax, return_correct)
+    asked.check(_NAME, target)
     differentiated = torch.is_grad_enabled() and any(
         isinstance(argument, Tensor) and argument.requires_grad for argument in beside_logits
     )
-    one_number = reduction != "none" and not per_row and not differentiated
+    one_number = reduction != "none" and not asked.differentiable and not differentiated
     rows = None if is_dynamo_compiling() else _rows_with_a_loss(terms, of_input[0], ignored)
+    if asked.lse or asked.entropy:  # which ignored rows have, too
+        rows = None
+    count = input.shape[0]
+    options = (ignored, softcap, logit_scale, return_entropy, asked.classes, memory_budget)
     with torch.autocast(input.device.type, enabled=False):
+        some = terms
+        if rows is not None:
+            input, some = input.index_select(0, rows), terms.at(rows)
+        of = (input, linear_weight, linear_bias, some.classes, some.weights)
         if one_number and not is_dynamo_compiling():
-            loss = _one_number(
-                input,
-                linear_weight,
-                linear_bias,
-                terms,
-                rows,
-                ignored,
-                softcap,
-                memory_budget,
-                divisor(terms.counts, reduction, num_items, zero_if_empty),
-            )
-            return loss.to(loss_dtype)
-        statistics_of = (
-            torch.ops.activations_ext.linear_row_statistics
-            if is_dynamo_compiling()
-            else LinearStatistics.apply
-        )
-        count = input.shape[0]
-        if per_row or reduction != "none":
-            rows = None
-        if rows is not None:
-            input, terms = input.index_select(0, rows), terms.at(rows)
-        row = Statistics(
-            *statistics_of(
-                input,
-                linear_weight,
-                linear_bias,
-                terms.classes,
-                terms.weights,
-                ignored,
-                softcap,
-                return_entropy,
-                memory_budget,
-            )
-        )
-        loss = loss_of_rows(terms, row, reduction, num_items, zero_if_empty, loss_dtype)
-        if rows is not None:
-            loss = loss.new_zeros(count).index_copy(0, rows, loss)
-        beside = asked_for(terms, row, return_lse, return_log_prob, return_entropy)
+            number = divisor(terms.counts, reduction, num_items, zero_if_empty)
+            loss, largest = _one_number(of, some, options, number)
+            loss = loss.to(loss_dtype)
+            beside: tuple[Tensor, ...] = ()
+            if largest is not None:
+                beside = asked.of_classes(terms, _spread(largest, rows, count))
+        else:
+            row = _statistics(of, options)
+            row = Statistics(*(_spread(numbers, rows, count) for numbers in row))
+            loss = loss_of_rows(terms, row, reduction, num_items, zero_if_empty, loss_dtype)
+            beside = asked.of(terms, row)
     if single:
         loss = loss.squeeze(0) if reduction == "none" else loss
         beside = tuple(numbers.squeeze(0) for numbers in beside)
-    return _unflattened((loss, *beside) if per_row else loss, sequences)
+    return _unflattened((loss, *beside) if any(asked) else loss, sequences)
+
+
+_Of = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
+_Options = tuple[int, float, float, bool, bool, int]
+"""The rest of ``Linear``."""
+
+
+def _spread(numbers: Tensor, rows: Tensor | None, count: int) -> Tensor:
+    """Of ``rows``, among ``count`` rows; 0 for the others. Not of what was not requested."""
+    if rows is None or numbers.shape != rows.shape:
+        return numbers
+    return numbers.new_zeros(count).index_copy(0, rows, numbers)
+
+
+def _statistics(of: _Of, options: _Options) -> Statistics:
+    if is_dynamo_compiling():
+        return Statistics(*torch.ops.activations_ext.linear_row_statistics(*of, *options))
+    keep = torch.is_grad_enabled() and any(
+        tensor is not None and tensor.requires_grad for tensor in of
+    )
+    return Statistics(*LinearStatistics.apply(*of, *options, keep)[:6])
 
 
 def _rows_with_a_loss(terms: Terms, count: int, ignore_index: int) -> Tensor | None:
@@ -240,40 +251,16 @@ def _unflattened(result: Any, sequences: torch.Size | None) -> Any:
 
 
 def _one_number(
-    input: Tensor,
-    linear_weight: Tensor,
-    linear_bias: Tensor | None,
-    terms: Terms,
-    rows: Tensor | None,
-    ignore_index: int,
-    softcap: float,
-    memory_budget: int,
-    number: Tensor | None,
-) -> Tensor:
-    """The sum of the losses of ``rows``, divided by ``number``, with its gradients."""
+    of: _Of, terms: Terms, options: _Options, number: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """The sum of the losses, divided by ``number``, with its gradients; and the classes of the
+    largest logits, if they are asked for."""
     factors = factors_of_sum(terms, number)
-    classes = terms.classes
-    if rows is not None and classes is not None:
-        input, classes = input.index_select(0, rows), classes.index_select(0, rows)
-        factors = factors.at(rows)
     needed = tuple(
-        torch.is_grad_enabled() and tensor is not None and tensor.requires_grad
-        for tensor in (input, linear_weight, linear_bias)
+        torch.is_grad_enabled() and tensor is not None and tensor.requires_grad for tensor in of[:3]
     )
-    loss: Tensor = LinearLoss.apply(
-        input,
-        linear_weight,
-        linear_bias,
-        classes,
-        terms.weights,
-        *factors[:4],
-        ignore_index,
-        softcap,
-        memory_budget,
-        factors.gamma,
-        needed,
-    )[0]
-    return mean_of_sum(loss, number)
+    loss, largest = LinearLoss.apply(*of, *factors[:4], *options, factors.gamma, needed)[:2]
+    return mean_of_sum(loss, number), largest
 
 
 def _in_chunks(

@@ -8,14 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from activations_ext.functional.linear_rows import Linear, LinearStatistics, chunked_gradients
+from activations_ext.functional.linear_chunks import Linear, chunked_gradients
+from activations_ext.functional.linear_rows import LinearStatistics, statistics_in_chunks
 from activations_ext.functional.row_losses import check_storages
 from activations_ext.functional.row_statistics import RowGradients
 
 _NAME = "activations_ext::linear_row_statistics"
 _LOGITS = (
     "Tensor hidden, Tensor weight, Tensor? bias, Tensor? classes, Tensor? weights, "
-    "int ignore_index, float softcap, bool expected, int budget"
+    "int ignore_index, float softcap, float logit_scale, bool expected, bool argmax, int budget"
 )
 _library = torch.library.Library("activations_ext", "FRAGMENT")
 
@@ -24,7 +25,7 @@ def _define(name: str, schema: str) -> None:
     _library.define(name + schema, tags=(torch.Tag.pt2_compliant_tag,))
 
 
-_define("linear_row_statistics", f"({_LOGITS}) -> (Tensor, Tensor, Tensor, Tensor, Tensor)")
+_define("linear_row_statistics", f"({_LOGITS}) -> ({', '.join(['Tensor'] * 6)})")
 _define(
     "linear_row_statistics_backward",
     f"(Tensor?[] grads, {_LOGITS}, bool[] needed) -> (Tensor, Tensor, Tensor)",
@@ -46,7 +47,8 @@ def _fake(*arguments: Any) -> tuple[Tensor, ...]:
     dtype = torch.float64 if of.hidden.dtype == torch.float64 else torch.float32
     asked_for = (True, True, of.classes is not None, of.weights is not None, of.expected)
     rows = of.hidden.shape[0]
-    return tuple(of.hidden.new_empty(rows if wanted else 0, dtype=dtype) for wanted in asked_for)
+    numbers = (of.hidden.new_empty(rows if wanted else 0, dtype=dtype) for wanted in asked_for)
+    return (*numbers, of.hidden.new_empty(rows if of.argmax else 0, dtype=torch.int64))
 
 
 def _fake_backward(grads: list[Tensor | None], *arguments: Any) -> tuple[Tensor, ...]:
@@ -60,15 +62,19 @@ def _fake_backward(grads: list[Tensor | None], *arguments: Any) -> tuple[Tensor,
 def _gradients(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
     needed = ctx.needs_input_grad[:3]
     made = torch.ops.activations_ext.linear_row_statistics_backward(
-        list(grads[1:]), *ctx.saved_tensors, *ctx.options, needed
+        list(grads[1:5]), *ctx.saved_tensors, *ctx.options, needed
     )
     results = (gradient if wanted else None for gradient, wanted in zip(made, needed, strict=True))
-    return (*results, *[None] * 6)
+    return (*results, *[None] * 8)
 
 
 def _forward(*arguments: Any) -> tuple[Tensor, ...]:
     check_storages(*arguments[:5])
-    return LinearStatistics.forward(*arguments)
+    return tuple(statistics_in_chunks(Linear(*arguments))[0])
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    LinearStatistics.setup_context(ctx, inputs, (*output, None))
 
 
 for _suffix, _kernel, _of_fakes in (
@@ -77,6 +83,4 @@ for _suffix, _kernel, _of_fakes in (
 ):
     _library.impl("linear_row_statistics" + _suffix, _kernel, "CompositeExplicitAutograd")
     torch.library.register_fake(_NAME + _suffix, _of_fakes, lib=_library)
-torch.library.register_autograd(
-    _NAME, _gradients, setup_context=LinearStatistics.setup_context, lib=_library
-)
+torch.library.register_autograd(_NAME, _gradients, setup_context=_setup_context, lib=_library)

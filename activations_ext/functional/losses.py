@@ -15,7 +15,7 @@ import activations_ext._C as _C
 from activations_ext._call import DTYPES, has_kernel, overridable
 from activations_ext._torchs import torchs
 from activations_ext.functional.row_losses import (
-    asked_for,
+    Asked,
     check_num_items,
     loss_of_rows,
     result_dtype,
@@ -38,6 +38,7 @@ def cross_entropy(
     *,
     z_loss: float = 0.0,
     softcap: float = 0.0,
+    logit_scale: float = 1.0,
     token_weight: Tensor | None = None,
     num_items: float | Tensor | None = None,
     focal_gamma: float = 0.0,
@@ -57,6 +58,8 @@ def cross_entropy(
     return_lse: bool = False,
     return_log_prob: bool = False,
     return_entropy: bool = False,
+    return_argmax: bool = False,
+    return_correct: bool = False,
     **options: Any,
 ) -> tuple[Tensor, ...]: ...
 
@@ -74,6 +77,7 @@ def cross_entropy(
     *,
     z_loss: float = 0.0,
     softcap: float = 0.0,
+    logit_scale: float = 1.0,
     token_weight: Tensor | None = None,
     num_items: float | Tensor | None = None,
     focal_gamma: float = 0.0,
@@ -83,6 +87,8 @@ def cross_entropy(
     return_lse: bool = False,
     return_log_prob: bool = False,
     return_entropy: bool = False,
+    return_argmax: bool = False,
+    return_correct: bool = False,
     inplace_backward: bool = False,
     check_targets: bool = False,
 ) -> Tensor | tuple[Tensor, ...]:
@@ -110,6 +116,7 @@ def cross_entropy(
             number of rows that are not ignored.
         softcap: s of ``s·tanh(x/s)`` in place of the logits; 0 for none (Gemma 2,
             arXiv:2408.00118).
+        logit_scale: a positive factor of the logits, before the softcap: 1/T for the temperature T.
         token_weight: a factor for each row's loss, of exactly the shape of the rows. The mean's
             divisor has it, too, as it has the class weights.
         num_items: one number that the sum of the losses is divided by, where rows are spread over
@@ -125,6 +132,9 @@ def cross_entropy(
         return_lse: return ``lse`` of each row as well.
         return_log_prob: return ``log p_t`` of each row as well; 0 for ignored rows.
         return_entropy: return the entropy ``−Σ p_c·log p_c`` of each row as well.
+        return_argmax: return the class of each row's largest logit as well, int64: of several the
+            first, of NaN that, as ``torch.argmax``; −1 for ignored rows.
+        return_correct: return whether that is the target as well, bool; False for ignored rows.
         inplace_backward: the gradient overwrites the logits, so that no second tensor of their size
             is allocated. A later use of the logits in backward raises torch's error for a tensor
             modified in place. No effect in a compiled graph, whose memory the compiler plans.
@@ -135,15 +145,17 @@ def cross_entropy(
 
     Returns:
         The loss, in the dtype of ``input`` (float32 under autocast), or where something is to be
-        returned as well a tuple: the loss, then lse, log_prob and entropy, those of them that were
-        asked for. They are differentiable, and float32 for 16-bit logits.
+        returned as well a tuple: the loss, then lse, log_prob, entropy, argmax and correct, those
+        of them that were asked for. The first three are differentiable, and float32 for 16-bit
+        logits.
 
     Raises:
         IndexError: a class is neither ``ignore_index`` nor from 0 to C − 1; with its position.
         TypeError: ``ignore_index`` is no integer.
-        ValueError: ``return_log_prob``, ``focal_gamma`` or ``shift`` with probabilities, a
-            ``reduction`` that does not exist, ``num_items`` with ``"none"`` or of several numbers,
-            a ``z_loss`` or ``softcap`` that the type that computes does not hold, a negative
+        ValueError: ``return_log_prob``, ``return_correct``, ``focal_gamma`` or ``shift`` with
+            probabilities, a ``reduction`` that does not exist, ``num_items`` with ``"none"`` or of
+            several numbers, a ``z_loss``, ``softcap`` or ``logit_scale`` that the type that
+            computes does not hold, a ``logit_scale`` that is not positive, a negative
             ``focal_gamma`` or ``shift``.
         RuntimeError: shapes, dtypes or ``label_smoothing`` do not fit, as in torch's function;
             an ``ignore_index`` from 0 on with probabilities; ``inplace_backward`` of a leaf that
@@ -164,10 +176,11 @@ def cross_entropy(
         ignore_index = as_integer("cross_entropy", "ignore_index", ignore_index)
         shift = as_integer("cross_entropy", "shift", shift)
         target = shifted("cross_entropy", target, shift, ignore_index)
-    per_row = return_lse or return_log_prob or return_entropy
-    of_rows = z_loss != 0 or softcap != 0 or token_weight is not None or focal_gamma != 0
+    asked = Asked(return_lse, return_log_prob, return_entropy, return_argmax, return_correct)
+    of_logits = softcap != 0 or logit_scale != 1
+    of_rows = z_loss != 0 or token_weight is not None or focal_gamma != 0
     of_mean = num_items is not None or zero_if_empty
-    beyond_torch = per_row or of_rows or of_mean or inplace_backward
+    beyond_torch = any(asked) or of_logits or of_rows or of_mean or inplace_backward
     plain = weight is None and label_smoothing == 0 and loss_dtype is None
     if plain and not beyond_torch and not is_dynamo_compiling():
         usual: Tensor | None = _C.cross_entropy(input, target, ignore_index, reduction)
@@ -191,12 +204,8 @@ def cross_entropy(
             )
         return result if loss_dtype is None else result.to(loss_dtype)
 
+    asked.check("cross_entropy", target)
     of_classes = not target.is_floating_point()
-    if return_log_prob and not of_classes:
-        raise ValueError(
-            "cross_entropy(): expected argument 'target' to hold classes where return_log_prob is "
-            f"set, but got probabilities of dtype {target.dtype}"
-        )
     dim = 0 if input.dim() == 1 else 1
     count = input.shape[dim]
     terms = terms_of(count, input.dtype, target, dim, weight, ignore_index, label_smoothing)
@@ -209,16 +218,16 @@ def cross_entropy(
         weight=terms.weights,
         ignore_index=ignore_index,
         softcap=softcap,
+        logit_scale=logit_scale,
         expected=return_entropy,
+        argmax=asked.classes,
         overwrite=inplace_backward and not is_dynamo_compiling(),
     )
     if check_targets and of_classes and has_kernel(input) and not is_dynamo_compiling():
         _C.check_targets(input.device)
     dtype = loss_dtype or result_dtype(input)
     result = loss_of_rows(terms, row, reduction, num_items, zero_if_empty, dtype)
-    if not per_row:
-        return result
-    return (result, *asked_for(terms, row, return_lse, return_log_prob, return_entropy))
+    return (result, *asked.of(terms, row)) if any(asked) else result
 
 
 @overridable

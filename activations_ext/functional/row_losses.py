@@ -95,6 +95,51 @@ class Terms(NamedTuple):
         return result
 
 
+class Asked(NamedTuple):
+    """What is returned besides the loss, a number for each row."""
+
+    lse: bool
+    log_prob: bool
+    entropy: bool
+    argmax: bool
+    correct: bool
+
+    @property
+    def differentiable(self) -> bool:
+        return self.lse or self.log_prob or self.entropy
+
+    @property
+    def classes(self) -> bool:
+        return self.argmax or self.correct
+
+    def check(self, function: str, target: Tensor) -> None:
+        wanted = [name for name in ("log_prob", "correct") if getattr(self, name)]
+        if wanted and target.is_floating_point():
+            raise ValueError(
+                f"{function}(): expected argument 'target' to hold classes where "
+                f"return_{wanted[0]} is set, but got probabilities of dtype {target.dtype}"
+            )
+
+    def of(self, terms: Terms, row: Statistics) -> tuple[Tensor, ...]:
+        result = [row.lse] if self.lse else []
+        if self.log_prob:
+            result.append(terms.only_kept(row.target_logit - row.log_sum))
+        if self.entropy:
+            result.append(row.entropy)
+        return (*result, *self.of_classes(terms, row.argmax))
+
+    def of_classes(self, terms: Terms, largest: Tensor) -> tuple[Tensor, ...]:
+        kept = terms.kept
+        result = []
+        if self.argmax:
+            result.append(largest if kept is None else torch.where(kept, largest, -1))
+        if self.correct:
+            assert terms.classes is not None
+            correct = largest.eq(terms.classes)
+            result.append(correct if kept is None else correct & kept)
+        return tuple(result)
+
+
 def check_storages(*tensors: Tensor | None) -> None:
     """Raise RuntimeError for memory that was freed: torch's operators would crash."""
     if is_dynamo_compiling():
@@ -245,16 +290,6 @@ def loss_of_rows(
         number = divisor(terms.counts, reduction, num_items, zero_if_empty)
         losses = losses if number is None else losses / number
     return losses.to(dtype)
-
-
-def asked_for(
-    terms: Terms, row: Statistics, lse: bool, log_prob: bool, entropy: bool
-) -> tuple[Tensor, ...]:
-    """The results that are returned besides the loss."""
-    result = [row.lse] if lse else []
-    if log_prob:
-        result.append(terms.only_kept(row.target_logit - row.log_sum))
-    return (*result, row.entropy) if entropy else tuple(result)
 
 
 def result_dtype(input: Tensor) -> torch.dtype:

@@ -14,7 +14,7 @@ from activations_ext._call import is_wrapper
 
 
 class Statistics(NamedTuple):
-    """Statistics of each row of logits, the last four relative to its maximum (see
+    """Statistics of each row of logits, the numbers relative to its maximum (see
     csrc/losses/row_statistics.h). Those that were not requested have no elements."""
 
     maximum: Tensor
@@ -22,6 +22,8 @@ class Statistics(NamedTuple):
     target_logit: Tensor
     weighted_sum: Tensor
     expected_logit: Tensor
+    argmax: Tensor
+    """The class of the largest logit, int64."""
 
     @property
     def lse(self) -> Tensor:
@@ -40,7 +42,9 @@ def row_statistics(
     weight: Tensor | None = None,
     ignore_index: int = -100,
     softcap: float = 0.0,
+    logit_scale: float = 1.0,
     expected: bool = False,
+    argmax: bool = False,
     overwrite: bool = False,
 ) -> Statistics:
     """The statistics of the rows of ``logits`` along ``dim``, in one pass.
@@ -50,18 +54,29 @@ def row_statistics(
         weight: a number for each class or each logit: the weighted sum is wanted.
         ignore_index: the target of rows that have none.
         softcap: of the logits; 0 for none.
+        logit_scale: a factor of the logits, before the softcap.
         expected: the expected logit is wanted.
+        argmax: the class of the largest logit is wanted.
         overwrite: backward may write the gradient over the logits.
     """
     if is_wrapper(logits):  # DTensor, for one, has no rule for our operators
         return Statistics(
             *_C.row_statistics_by_formula(
-                logits, dim, target, weight, ignore_index, softcap, expected
+                logits, dim, target, weight, ignore_index, softcap, logit_scale, expected, argmax
             )
         )
     return Statistics(
         *torch.ops.activations_ext.row_statistics(
-            logits, dim, target, weight, ignore_index, softcap, expected, overwrite
+            logits,
+            dim,
+            target,
+            weight,
+            ignore_index,
+            softcap,
+            logit_scale,
+            expected,
+            argmax,
+            overwrite,
         )
     )
 
@@ -76,6 +91,7 @@ def statistics_gradient(
     weight: Tensor | None = None,
     ignore_index: int = -100,
     softcap: float = 0.0,
+    logit_scale: float = 1.0,
     expected: bool = False,
 ) -> Tensor:
     """The gradient by the logits, whose statistics are ``row``."""
@@ -90,6 +106,7 @@ def statistics_gradient(
         weight,
         ignore_index,
         softcap,
+        logit_scale,
         row.maximum,
         row.log_sum,
         row.expected_logit if expected else None,

@@ -11,13 +11,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from activations_ext.functional.linear_rows import (
-    Linear,
-    scale_for,
-    sizes_of,
-    sum_and_gradients,
-    times,
-)
+from activations_ext.functional.linear_chunks import Linear, scale_for, times
+from activations_ext.functional.linear_rows import sizes_of, sum_and_gradients
 from activations_ext.functional.row_losses import Terms
 from activations_ext.functional.row_statistics import (
     Factors,
@@ -117,6 +112,7 @@ def combined(
         target_logit,
         others[0] if weights is not None else total.new_empty(0),
         others[-1] / total if expected else total.new_empty(0),
+        row.argmax,  # not asked for: of no elements
     )
 
 
@@ -130,17 +126,24 @@ class ShardStatistics(torch.autograd.Function):
         target: Tensor,
         weights: Tensor | None,
         softcap: float,
+        logit_scale: float,
         expected: bool,
         group: Any,
     ) -> tuple[Tensor, ...]:
         dim = min(1, logits.dim() - 1)
         row = row_statistics(
-            logits, dim, target=target, weight=weights, softcap=softcap, expected=expected
+            logits,
+            dim,
+            target=target,
+            weight=weights,
+            softcap=softcap,
+            logit_scale=logit_scale,
+            expected=expected,
         )
         total = combined(row, target, weights, expected, group)
         ctx.save_for_backward(logits, target, weights, *total)
-        ctx.options = (dim, softcap, expected)
-        ctx.mark_non_differentiable(total.maximum)
+        ctx.options = (dim, softcap, logit_scale, expected)
+        ctx.mark_non_differentiable(total.maximum, total.argmax)
         ctx.set_materialize_grads(False)
         return tuple(total)
 
@@ -148,20 +151,21 @@ class ShardStatistics(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, _: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         logits, target, weights, *total = ctx.saved_tensors
-        dim, softcap, expected = ctx.options
+        dim, softcap, logit_scale, expected = ctx.options
         if all(grad is None for grad in grads):
-            return (None,) * 6
+            return (None,) * 7
         gradient = statistics_gradient(
             logits,
             dim,
             Statistics(*total),
-            RowGradients(*grads),
+            RowGradients(*grads[:4]),
             target=target,
             weight=weights,
             softcap=softcap,
+            logit_scale=logit_scale,
             expected=expected,
         )
-        return (gradient, *[None] * 5)
+        return (gradient, *[None] * 6)
 
 
 class ShardLoss(torch.autograd.Function):
@@ -182,11 +186,24 @@ class ShardLoss(torch.autograd.Function):
         z: Tensor | None,
         gamma: float,
         softcap: float,
+        logit_scale: float,
         budget: int,
         group: Any,
         needed: tuple[bool, ...],
     ) -> Tensor:
-        of = Linear(hidden, weight, bias, target, weights, _NOT_HERE, softcap, False, budget)
+        of = Linear(
+            hidden,
+            weight,
+            bias,
+            target,
+            weights,
+            _NOT_HERE,
+            softcap,
+            logit_scale,
+            expected=False,
+            argmax=False,
+            budget=budget,
+        )
         factors = Factors(a, b, c, z, gamma)
         scale = scale_for(of, *sizes_of(factors)) if any(needed) else None
         if scale is not None:
@@ -196,7 +213,7 @@ class ShardLoss(torch.autograd.Function):
             assert chunk.classes is not None
             return combined(chunk.statistics(logits), chunk.classes, weights, False, group)
 
-        total, made = sum_and_gradients(of, factors, ~kept, scale, needed, statistics)
+        total, _, made = sum_and_gradients(of, factors, ~kept, scale, needed, statistics)
         if made[0] is not None:
             whole = made[0].to(torch.promote_types(made[0].dtype, torch.float32))
             dist.all_reduce(whole, group=group)
@@ -214,4 +231,4 @@ class ShardLoss(torch.autograd.Function):
             )
         factor = grad if ctx.scale is None else grad / ctx.scale
         made, ctx.made = ctx.made, None
-        return (*(None if g is None else times(g, factor, ctx.dtype) for g in made), *[None] * 12)
+        return (*(None if g is None else times(g, factor, ctx.dtype) for g in made), *[None] * 13)

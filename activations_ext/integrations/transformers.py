@@ -231,9 +231,6 @@ def _loss(
         shift_labels = torch.nn.functional.pad(labels, (0, 1), value=ignore_index)[..., 1:]
     weight, bias = weight_and_bias(logits.head)
     hidden = logits.hidden.reshape(-1, logits.hidden.shape[-1])
-    if logits.scale != 1:
-        hidden = hidden * logits.scale
-        bias = None if bias is None else bias * logits.scale
     # Under autocast the loss is float32, as that of the model's own is.
     half = hidden.dtype in (torch.bfloat16, torch.float16)
     device = hidden.device.type
@@ -244,6 +241,7 @@ def _loss(
             shift_labels.reshape(-1).to(hidden.device),
             linear_bias=bias,
             softcap=logits.softcap,
+            logit_scale=logits.scale,
             ignore_index=ignore_index,
             reduction="mean" if num_items_in_batch is None else "sum",
             num_items=num_items_in_batch,

@@ -92,7 +92,7 @@ RowStatisticsTensors gradients_of_rows(const at::Tensor& grad_output, const at::
 CrossEntropyTensors CpuLaunchers::cross_entropy(const RowsOfLogits& of, int64_t reduction) const {
   const auto dtype = of.logits.scalar_type(), compute = at::toOpMathType(dtype);
   CrossEntropyTensors result;
-  result.row = row_statistics(of, /*expected=*/false);
+  result.row = row_statistics(of, {});
   if (reduction == at::Reduction::None)
     result.loss = at::empty(of.target.sizes(), of.logits.options());
   Losses losses;

@@ -82,9 +82,9 @@ at::Tensor CpuLaunchers::softmax_backward(const at::Tensor& grad_output, const a
   return out;
 }
 
-RowStatisticsTensors CpuLaunchers::row_statistics(const RowsOfLogits& of, bool expected) const {
-  CpuStatistics job(of, {}, expected);
-  const RowStatisticsTensors row = job.empty_results();
+RowStatisticsTensors CpuLaunchers::row_statistics(const RowsOfLogits& of, Wanted wanted) const {
+  CpuStatistics job(of, {}, wanted.expected);
+  const RowStatisticsTensors row = job.empty_results(wanted.argmax);
   const StatisticsResults results = job.results(row);
   const auto kernel = job.kernels().forward;
   job.run([&](int64_t begin, int64_t end) { kernel(job.rows, results, begin, end); });

@@ -38,6 +38,13 @@ struct Block {
   static int64_t at(int64_t i, int64_t step) { return i * (kRows ? step : kLanes<S>); }
   V load_a(int64_t i) const { return loaded(a + at(i, a_step)); }
   V load_b(int64_t i) const { return loaded(b + at(i, b_step)); }
+  // Which classes of the block vector i has.
+  V place(int64_t i) const {
+    V lane = V(0.0);
+    if constexpr (!kRows)
+      for (int k = 0; k < kLanes<S>; ++k) lane.native[k] = k;
+    return lane + V(double(at(i, 1)));
+  }
   // Of the numbers that each class has.
   template <class Number>
   V of_class(const Number* numbers, int64_t i) const {

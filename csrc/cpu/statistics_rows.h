@@ -49,6 +49,9 @@ struct Lanes {
     if (group.rows == kWidth) return cpu::store<false>(to, x);
     for (int lane = 0; lane < group.rows; ++lane) to[lane] = x.native[lane];
   }
+  void write_classes(int64_t* classes, const std::array<int64_t, kWidth>& of) const {
+    std::copy(of.begin(), of.begin() + group.rows, classes + group.first_row);
+  }
   // Of the rows in the lanes: of one row alone, or of as many as a vector has lanes.
   template <class Pointer>
   auto starts(const TypedMatrix<Pointer>& matrix) const {
@@ -102,16 +105,37 @@ V nan_of(const Group& group) {
   return group.over_classes(sum, [](V a, V b) { return a + b; });
 }
 
-// kAll: with weights or the expected logit. kCapped: with a softcap.
-template <class S, bool kAll, bool kCapped>
+// The first class of each row that is `sought`, NaN included, or 0.
+template <class Group, class Map, class V = typename Group::V>
+std::array<int64_t, Group::kWidth> first_classes(const Group& group, V sought, Map mapped) {
+  std::array<int64_t, Group::kWidth> found;
+  found.fill(-1);
+  group.template for_each_block<false>([&](const auto& block) {
+    if (!Group::kMixed && found[0] >= 0) return;
+    V place = infinity<V>();  // the first in this block, of few enough to be counted in V
+    for (int64_t i = block.count - 1; i >= 0; --i) {
+      const V x = mapped(block.load_a(i)), here = block.place(i);
+      const V of_nan = where(sought == sought, place, here);
+      place = block.inside(where(x == x, where(x == sought, here, place), of_nan), INFINITY);
+    }
+    place = group.over_classes(place, [](V a, V b) { return where(a < b, a, b); });
+    for (int lane = 0; lane < group.rows; ++lane) {
+      const auto first = place.native[lane];
+      if (found[lane] < 0 && first < INFINITY) found[lane] = block.first + int64_t(first);
+    }
+  });
+  for (int64_t& one : found) one = std::max<int64_t>(one, 0);
+  return found;
+}
+
+// kAll: with weights or the expected logit. kMapped: with a map of the logits.
+template <class S, bool kAll, bool kMapped>
 void statistics_rows(const StatisticsRows& job, const StatisticsResults& results, int64_t begin,
                      int64_t end) {
   using V = ComputeVec<S>;
   const Operands<S> operands = {{job.logits, job.shape}, {job.weights, job.shape}, {}};
   const WeightsOf<S> weights(job);
-  const auto capped = [softcap = Softcap{job.softcap}](V x) {
-    return kCapped ? softcap.value(x) : x;
-  };
+  const auto mapped = [map = job.map](V x) { return kMapped ? map.value(x) : x; };
   for_each_group(job.shape, operands, begin, end, [&]<class Group>(const Group& group) {
     const Lanes<S, Group> lanes(job, group);
     if (job.skip_ignored && !any(lanes.has_target())) {
@@ -120,8 +144,8 @@ void statistics_rows(const StatisticsRows& job, const StatisticsResults& results
         lanes.write(numbers, V(0.0));
       return;
     }
-    const RowStatistics<V> row(sums_of<kAll>(group, capped, weights));
-    const V target = capped(lanes.logit_of_target()) - row.maximum;
+    const RowStatistics<V> row(sums_of<kAll>(group, mapped, weights));
+    const V target = mapped(lanes.logit_of_target()) - row.maximum;
     // Infinity less itself is NaN too: only here does it matter which of them the row has.
     const auto infinite = row.maximum == infinity<V>();
     const V maximum =
@@ -131,17 +155,23 @@ void statistics_rows(const StatisticsRows& job, const StatisticsResults& results
     lanes.write(results.target_logit, where(lanes.has_target(), target, V(0.0)));
     lanes.write(results.weighted_sum, row.weighted_sum);
     lanes.write(results.expected_logit, row.expected_logit);
+    if (results.argmax != nullptr) {
+      // A row with NaN, which no maximum has to show, has a sum of NaN.
+      const V sought =
+          where(infinite, maximum, where(row.log_sum == row.log_sum, maximum, row.log_sum));
+      lanes.write_classes(results.argmax, first_classes(group, sought, mapped));
+    }
   });
 }
 
-template <class S, bool kAll, bool kCapped, bool kStream>
+template <class S, bool kAll, bool kMapped, bool kStream>
 void statistics_backward_rows(const StatisticsRows& job, const StatisticsGradient& gradient,
                               int64_t begin, int64_t end) {
   using V = ComputeVec<S>;
   const Operands<S> operands = {
       {job.logits, job.shape}, {job.weights, job.shape}, {gradient.out, job.shape}};
   const WeightsOf<S> weights(job);
-  const Softcap softcap = {job.softcap};
+  const LogitMap map = job.map;
   for_each_group(job.shape, operands, begin, end, [&]<class Group>(const Group& group) {
     const Lanes<S, Group> lanes(job, group);
     const V m = lanes.read(gradient.maximum);
@@ -161,9 +191,9 @@ void statistics_backward_rows(const StatisticsRows& job, const StatisticsGradien
       return;
     }
     const auto at = [&](V x, V weight, auto... of_target) {
-      const V f = kCapped ? softcap.value(x) : x;
+      const V f = kMapped ? map.value(x) : x;
       V result = (row.template at<kAll>(f - m, weight) + ... + of_target);
-      if constexpr (kCapped) result = result * softcap.slope(f);
+      if constexpr (kMapped) result = result * map.slope(f);
       return where(unused, V(0.0), result);
     };
     // Of the target's class, before anything is written: `out` may be the logits.
@@ -199,7 +229,7 @@ template <class S>
 void statistics(const StatisticsRows& job, const StatisticsResults& results, int64_t begin,
                 int64_t end) {
   const bool all = job.expected || job.weights.data != nullptr || job.class_weights != nullptr;
-  if (job.softcap != 0) return statistics_rows<S, true, true>(job, results, begin, end);
+  if (!job.map.is_identity()) return statistics_rows<S, true, true>(job, results, begin, end);
   all ? statistics_rows<S, true, false>(job, results, begin, end)
       : statistics_rows<S, false, false>(job, results, begin, end);
 }
@@ -209,7 +239,7 @@ void statistics_backward(const StatisticsRows& job, const StatisticsGradient& gr
                          int64_t begin, int64_t end) {
   const bool all = gradient.grad_weighted_sum != nullptr || gradient.grad_expected_logit != nullptr;
   const auto run = [&]<bool kStream>() {
-    if (job.softcap != 0)
+    if (!job.map.is_identity())
       return statistics_backward_rows<S, true, true, kStream>(job, gradient, begin, end);
     all ? statistics_backward_rows<S, true, false, kStream>(job, gradient, begin, end)
         : statistics_backward_rows<S, false, false, kStream>(job, gradient, begin, end);

@@ -31,7 +31,7 @@ class CudaLaunchers final : public Launchers {
   at::Tensor softmax(const at::Tensor& input, int64_t dim, bool logarithm) const override;
   at::Tensor softmax_backward(const at::Tensor& grad_output, const at::Tensor& result, int64_t dim,
                               bool logarithm) const override;
-  RowStatisticsTensors row_statistics(const RowsOfLogits& rows, bool expected) const override;
+  RowStatisticsTensors row_statistics(const RowsOfLogits& rows, Wanted wanted) const override;
   at::Tensor row_statistics_backward(const RowsOfLogits& rows, const RowStatisticsTensors& row,
                                      const RowStatisticsTensors& grad,
                                      bool overwrite) const override;

@@ -1,6 +1,7 @@
 // Rows of classes on CUDA. After a target that is not a class the kernels go on (a device assertion
 // would make the device unusable for the process), and a later call raises the error.
 #include <ATen/core/Reduction.h>
+#include <ATen/ops/argmax.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <c10/cuda/CUDAException.h>
@@ -74,10 +75,11 @@ at::Tensor CudaLaunchers::softmax_backward(const at::Tensor& grad_output, const 
   return out;
 }
 
-RowStatisticsTensors CudaLaunchers::row_statistics(const RowsOfLogits& of, bool expected) const {
+RowStatisticsTensors CudaLaunchers::row_statistics(const RowsOfLogits& of, Wanted wanted) const {
   raise_if_reported();
-  StatisticsJob job(of, {}, expected, /*padding=*/0);
-  const RowStatisticsTensors row = job.empty_results();
+  StatisticsJob job(of, {}, wanted.expected, /*padding=*/0);
+  RowStatisticsTensors row = job.empty_results(/*argmax=*/false);
+  if (wanted.argmax) row.argmax = at::argmax(of.logits, of.dim);
   if (job.rows.shape.rows == 0) return row;
   const at::Tensor partial =
       at::empty({partial_bytes(job.rows.shape)}, of.logits.options().dtype(at::kByte));
@@ -119,7 +121,7 @@ at::Tensor CudaLaunchers::row_statistics_backward(const RowsOfLogits& of,
 
 CrossEntropyTensors CudaLaunchers::cross_entropy(const RowsOfLogits& of, int64_t reduction) const {
   CrossEntropyTensors result;
-  result.row = row_statistics(of, /*expected=*/false);
+  result.row = row_statistics(of, {});
   const bool of_rows = reduction == at::Reduction::None;
   const auto& options = of.logits.options();
   result.loss = at::empty(of_rows ? of.target.sizes() : at::IntArrayRef(), options);

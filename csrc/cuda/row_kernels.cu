@@ -100,15 +100,15 @@ bool with_tiles(const RowShape& shape, std::initializer_list<Matrix<const void*>
                              : with.template operator()<Team<4>>();
 }
 
-// run.template operator()<With, whether there is a softcap>()
+// run.template operator()<With, whether logits are mapped>()
 template <class Run>
 void with_weights(const StatisticsRows& job, bool all, Run run) {
-  const auto capped = [&]<bool kCapped>() {
-    if (job.weights.data != nullptr) return run.template operator()<With::kLogitWeights, kCapped>();
-    run.template operator()<With::kClassWeights, kCapped>();
+  const auto mapped = [&]<bool kMapped>() {
+    if (job.weights.data != nullptr) return run.template operator()<With::kLogitWeights, kMapped>();
+    run.template operator()<With::kClassWeights, kMapped>();
   };
-  if (job.softcap != 0) return capped.template operator()<true>();
-  if (all) return capped.template operator()<false>();
+  if (!job.map.is_identity()) return mapped.template operator()<true>();
+  if (all) return mapped.template operator()<false>();
   run.template operator()<With::kNothing, false>();
 }
 
@@ -119,9 +119,9 @@ void queue_statistics(const StatisticsRows& job, const StatisticsResults& result
   const bool all = job.expected || job.weights.data != nullptr || job.class_weights != nullptr;
   const int splits = row_splits(job.shape);
   const auto& weights = job.weights.data != nullptr ? job.weights : job.logits;
-  with_weights(job, all, [&]<With kWith, bool kCapped>() {
+  with_weights(job, all, [&]<With kWith, bool kMapped>() {
     with_team<S>(job.shape, {job.logits, weights}, [&]<class Team>() {
-      launch(&row_statistics<S, kWith, kCapped, Team>, {Team::blocks(job.shape.rows), splits},
+      launch(&row_statistics<S, kWith, kMapped, Team>, {Team::blocks(job.shape.rows), splits},
              kRowThreads, stream, job, results, report, static_cast<Sums*>(partial));
     });
     if (splits > 1)
@@ -136,9 +136,9 @@ void queue_statistics_backward(const StatisticsRows& job, const StatisticsGradie
   const bool all = gradient.grad_weighted_sum != nullptr || gradient.grad_expected_logit != nullptr;
   const auto& weights = job.weights.data != nullptr ? job.weights : job.logits;
   const Matrix<const void*> out = {gradient.out.data, gradient.out.at};
-  with_weights(job, all, [&]<With kWith, bool kCapped>() {
+  with_weights(job, all, [&]<With kWith, bool kMapped>() {
     with_team<S>(job.shape, {job.logits, weights, out}, [&]<class Team>() {
-      launch(&row_statistics_backward<S, kWith, kCapped, Team>,
+      launch(&row_statistics_backward<S, kWith, kMapped, Team>,
              {Team::blocks(job.shape.rows), row_splits(job.shape)}, kRowThreads, stream, job,
              gradient);
     });

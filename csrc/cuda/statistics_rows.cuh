@@ -102,7 +102,7 @@ __device__ void write_statistics(const StatisticsRows& job, const StatisticsResu
   if (target.kind == TargetKind::kClass) {
     const Rows<const S> logits(job.logits, job.shape);
     const S x = logits.row(row)[target.index * logits.at.class_stride];
-    target_logit = Softcap{job.softcap}.value(widen(widened(x))) - statistics.maximum;
+    target_logit = job.map.value(widen(widened(x))) - statistics.maximum;
   }
   // Infinity less itself is NaN too: only here does it matter which of them the row has.
   const bool infinite = statistics.maximum == infinity<T>();
@@ -115,12 +115,12 @@ __device__ void write_statistics(const StatisticsRows& job, const StatisticsResu
 
 // To be launched with kRowThreads and a second dimension of `splits` blocks. Where that is more
 // than 1 the sums of a part go to partial[row][split].
-template <class S, With kWith, bool kCapped, class Team>
+template <class S, With kWith, bool kMapped, class Team>
 __global__ void row_statistics(StatisticsRows job, StatisticsResults results, int64_t* report,
                                TeamSums<Compute<S>>* partial) {
   using T = Compute<S>;
   constexpr bool kAll = kWith != With::kNothing;
-  const Softcap softcap = {job.softcap};
+  const LogitMap map = job.map;
   const ClassWeights<S> class_weights(job);
   const Part part(job.shape.classes, int(gridDim.y), int(blockIdx.y));
   Team::for_each_row(job.shape.rows, [&](int64_t row, bool there) {
@@ -132,7 +132,7 @@ __global__ void row_statistics(StatisticsRows job, StatisticsResults results, in
 #pragma unroll
       for (int k = 0; k < units.kCount; ++k) {
         const T x = widened(units.row[0].numbers[k]);
-        f[k] = kCapped ? softcap.value(x) : x;
+        f[k] = kMapped ? map.value(x) : x;
         weights[k] = weight_of<kWith, S>(units, class_weights, i, k);
       }
       mine.template add<kAll>(f, weights);
@@ -160,12 +160,12 @@ __global__ void combine_statistics(StatisticsRows job, StatisticsResults results
 }
 
 // To be launched like row_statistics.
-template <class S, With kWith, bool kCapped, class Team>
+template <class S, With kWith, bool kMapped, class Team>
 __global__ void row_statistics_backward(StatisticsRows job, StatisticsGradient gradient) {
   using T = Compute<S>;
   constexpr bool kAll = kWith != With::kNothing;
   const Rows<S> out(gradient.out, job.shape);
-  const Softcap softcap = {job.softcap};
+  const LogitMap map = job.map;
   const ClassWeights<S> class_weights(job);
   const Part part(job.shape.classes, int(gridDim.y), int(blockIdx.y));
   Team::for_each_row(job.shape.rows, [&](int64_t row, bool there) {
@@ -198,11 +198,11 @@ __global__ void row_statistics_backward(StatisticsRows job, StatisticsGradient g
       const int target_at = ahead >= 0 && ahead < units.kCount ? int(ahead) : -1;
 #pragma unroll
       for (int k = 0; k < units.kCount; ++k) {
-        const T x = widened(numbers[k]), f = kCapped ? softcap.value(x) : x;
+        const T x = widened(numbers[k]), f = kMapped ? map.value(x) : x;
         T result = of_row.template at<kAll>(f - m, weight_of<kWith, S>(units, class_weights, i, k));
         // In full precision, before it is rounded.
         if (k == target_at) result = result + grad_target;
-        if constexpr (kCapped) result = result * softcap.slope(f);
+        if constexpr (kMapped) result = result * map.slope(f);
         numbers[k] = rounded<S>(unused ? T(0.0) : result);
       }
       to.write(i, units.row[0]);

@@ -97,32 +97,39 @@ StatisticsJob::StatisticsJob(const RowsOfLogits& of, const at::Tensor& more, boo
           .target = target.defined() ? target.const_data_ptr<int64_t>() : nullptr,
           .class_weights = class_weights.defined() ? class_weights.const_data_ptr() : nullptr,
           .ignore_index = of.ignore_index,
-          .softcap = of.softcap,
+          .map = of.map,
           .expected = expected,
           .skip_ignored = of.skip_ignored,
           .out_of_range = nullptr};
 }
 
-RowStatisticsTensors StatisticsJob::empty_results() const {
+RowStatisticsTensors StatisticsJob::empty_results(bool argmax) const {
   const at::Tensor& logits = as_rows.tensors[0];
-  const auto dtype = at::toOpMathType(logits.scalar_type());
-  const auto numbers = [&](bool wanted) -> at::Tensor {
+  const auto empty = [&](bool wanted, at::ScalarType dtype) -> at::Tensor {
     if (!wanted) return {};
     // Not through the dispatcher where small rows are what takes the time.
     if (logits.is_cpu())
       return at::detail::empty_cpu(sizes_, dtype, /*pin_memory=*/false, std::nullopt);
     return at::empty(sizes_, logits.options().dtype(dtype));
   };
-  return {numbers(true), numbers(true), numbers(target.defined()), numbers(weight_.defined()),
-          numbers(rows.expected)};
+  const auto numbers = [&](bool wanted) {
+    return empty(wanted, at::toOpMathType(logits.scalar_type()));
+  };
+  return {numbers(true),
+          numbers(true),
+          numbers(target.defined()),
+          numbers(weight_.defined()),
+          numbers(rows.expected),
+          empty(argmax, at::kLong)};
 }
 
 StatisticsResults StatisticsJob::results(const RowStatisticsTensors& row) {
   const auto memory = [](const at::Tensor& tensor) {
     return tensor.defined() ? tensor.mutable_data_ptr() : nullptr;
   };
-  return {memory(row.maximum), memory(row.log_sum), memory(row.target_logit),
-          memory(row.weighted_sum), memory(row.expected_logit)};
+  return {memory(row.maximum),        memory(row.log_sum),
+          memory(row.target_logit),   memory(row.weighted_sum),
+          memory(row.expected_logit), static_cast<int64_t*>(memory(row.argmax))};
 }
 
 StatisticsGradient StatisticsJob::gradient(const RowStatisticsTensors& row,

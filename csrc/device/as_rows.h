@@ -46,7 +46,7 @@ struct StatisticsJob {
   StatisticsJob(const RowsOfLogits& of, const at::Tensor& more, bool expected, int64_t padding);
 
   // Tensors for the requested statistics, and their addresses.
-  RowStatisticsTensors empty_results() const;
+  RowStatisticsTensors empty_results(bool argmax) const;
   static StatisticsResults results(const RowStatisticsTensors& row);
 
   // The last matrix is the output.

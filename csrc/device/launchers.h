@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "../contract/pointwise.h"
+#include "../losses/logit_map.h"
 #include "mixture_job.h"
 
 namespace activations_ext {
@@ -17,15 +18,18 @@ namespace activations_ext {
 struct RowsOfLogits {
   at::Tensor logits, target, weight;
   int64_t dim, ignore_index;
-  double softcap;
+  LogitMap map;
   bool skip_ignored = false;  // the statistics of rows without a target may be anything
 };
 
 // One number for each row, in the shape of `logits` without `dim`; float32 unless the logits are
 // float64. See losses/row_statistics.h. Undefined if not requested by a target, a weight or
-// `expected`.
+// `Wanted`. argmax (int64) is the class of the largest logit, as torch.argmax's.
 struct RowStatisticsTensors {
-  at::Tensor maximum, log_sum, target_logit, weighted_sum, expected_logit;
+  at::Tensor maximum, log_sum, target_logit, weighted_sum, expected_logit, argmax;
+};
+struct Wanted {
+  bool expected = false, argmax = false;
 };
 
 // The reduced cross-entropy of rows with one class each. `share` is the derivative of the result
@@ -84,7 +88,7 @@ class Launchers {
   virtual at::Tensor softmax_backward(const at::Tensor& grad_output, const at::Tensor& result,
                                       int64_t dim, bool logarithm) const = 0;
 
-  virtual RowStatisticsTensors row_statistics(const RowsOfLogits& rows, bool expected) const = 0;
+  virtual RowStatisticsTensors row_statistics(const RowsOfLogits& rows, Wanted wanted) const = 0;
   // An undefined gradient is 0. With `overwrite` the result overwrites the logits.
   virtual at::Tensor row_statistics_backward(const RowsOfLogits& rows,
                                              const RowStatisticsTensors& row,

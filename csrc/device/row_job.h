@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "../losses/logit_map.h"
+
 namespace activations_ext {
 
 // A matrix of rows × classes in memory, in elements: row r starts at r / inner · outer_stride +
@@ -28,7 +30,7 @@ struct StatisticsRows {
   const int64_t* target;
   const void* class_weights;
   int64_t ignore_index;
-  double softcap;
+  LogitMap map;
   bool expected;       // the expected logit is wanted
   bool skip_ignored;   // rows without a target need no statistics: they are 0
   bool* out_of_range;  // on the CPU: becomes true if a target is neither a class nor ignore_index
@@ -36,6 +38,7 @@ struct StatisticsRows {
 // nullptr: not requested.
 struct StatisticsResults {
   void *maximum, *log_sum, *target_logit, *weighted_sum, *expected_logit;
+  int64_t* argmax = nullptr;
 };
 // A gradient that is nullptr is 0. `out` may be the logits. On CUDA the gradient may be a loss'
 // instead: of_loss · share for a row with a target, the number of row r being of_loss[r · step].

@@ -1,6 +1,6 @@
 // The statistics of a row of logits x that classification losses need, from one pass.
 //
-//   f = softcap·tanh(x/softcap), or x          m = max f, taken as a constant
+//   f = scale·x, or cap·tanh(scale·x/cap)      m = max f, taken as a constant
 //   log_sum = log Σ e^(f−m)                    so that lse = m + log_sum
 //   target_logit = f_t − m                     of the class t; 0 for a row without one
 //   weighted_sum = Σ w_c·(f_c − m)
@@ -10,8 +10,8 @@
 // target_logit; lse − f_t would have three correct digits at logits around 10⁴.
 #pragma once
 
-#include "../activations/tanh.h"
 #include "../math/math.h"
+#include "logit_map.h"
 #include "row_sums.h"
 
 namespace activations_ext {
@@ -40,21 +40,6 @@ struct RowStatisticsGradient {
     if constexpr (!kAll) return p * grad_log_sum;
     const T bent = at_least(d, -kZeroFrom<T>) - expected_logit + T(1.0);
     return madd(p, madd(grad_expected_logit, bent, grad_log_sum), grad_weighted_sum * weight);
-  }
-};
-
-struct Softcap {
-  double cap;  // 0 for none
-
-  template <class T>
-  constexpr T value(T x) const {
-    return cap == 0 ? x : T(cap) * value_of(Tanh{}, x * T(1.0 / cap));
-  }
-  // of f
-  template <class T>
-  constexpr T slope(T f) const {
-    const T ratio = f * T(cap == 0 ? 0.0 : 1.0 / cap);
-    return T(1.0) - ratio * ratio;
   }
 };
 

@@ -41,7 +41,7 @@ struct CrossEntropyBackward {
     const Tensor& grad_output = grads[0];
     const auto& [logits, target, share, maximum, log_sum, ignore_index] = of;
     const int64_t dim = class_dim(logits);
-    const RowArguments rows = {logits, dim, target, {}, ignore_index, /*softcap=*/0.0};
+    const RowArguments rows = {logits, dim, target, {}, ignore_index, LogitMap()};
     TORCH_CHECK(
         grad_output.dim() == 0 || grad_output.sym_sizes() == target.sym_sizes(),
         "cross_entropy_backward(): expected argument 'grad_output' to have no dimensions or "
@@ -61,7 +61,7 @@ struct CrossEntropyBackward {
     row.maximum = maximum, row.log_sum = log_sum;
     return {launch_on(logits).cross_entropy_backward(
         grad_output.contiguous(), share,
-        {logits, target.contiguous(), {}, dim, ignore_index, /*softcap=*/0.0}, row)};
+        {logits, target.contiguous(), {}, dim, ignore_index, LogitMap()}, row)};
   }
 };
 
@@ -85,7 +85,7 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& target, int64_t ignore_
   if (!fits(logits, target, ignore_index)) return {};
   const bool as_they_are = target.scalar_type() == at::kLong && target.is_contiguous();
   const Tensor classes = as_they_are ? target : target.to(at::kLong).contiguous();
-  RowsOfLogits rows = {logits, classes, {}, class_dim(logits), ignore_index, /*softcap=*/0.0};
+  RowsOfLogits rows = {logits, classes, {}, class_dim(logits), ignore_index, LogitMap()};
   rows.skip_ignored = true;
   CrossEntropyTensors result = launch_on(logits).cross_entropy(rows, reduction);
   if (torch::autograd::compute_requires_grad(logits)) {

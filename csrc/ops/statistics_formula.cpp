@@ -13,21 +13,27 @@ namespace activations_ext {
 
 using at::Tensor;
 
-void check_softcap(double softcap, at::ScalarType dtype) {
+void check_map(const LogitMap& map, at::ScalarType dtype) {
   const bool is_double = dtype == at::kDouble;
   const double least = is_double ? std::numeric_limits<double>::min() : FLT_MIN;
   const double largest = is_double ? std::numeric_limits<double>::max() : FLT_MAX;
-  TORCH_CHECK_VALUE(softcap == 0 || (softcap >= least && softcap <= largest),
+  const auto in_range = [&](double number) { return number >= least && number <= largest; };
+  TORCH_CHECK_VALUE(map.cap == 0 || in_range(map.cap),
                     "row_statistics(): expected argument 'softcap' to be 0 or from ", least, " to ",
-                    largest, ", but got ", softcap);
+                    largest, ", but got ", map.cap);
+  TORCH_CHECK_VALUE(in_range(map.scale) && (map.cap == 0 || in_range(map.scale / map.cap)),
+                    "row_statistics(): expected argument 'logit_scale', also divided by the "
+                    "softcap, to be from ",
+                    least, " to ", largest, ", but got ", map.scale);
 }
 
 namespace {
 
 // f, in the type that computes.
-Tensor capped(const Tensor& logits, double softcap) {
+Tensor mapped(const Tensor& logits, const LogitMap& map) {
   const Tensor x = logits.to(at::toOpMathType(logits.scalar_type()));
-  return softcap == 0 ? x : at::tanh(x / softcap) * softcap;
+  if (map.cap != 0) return at::tanh(x * (map.scale / map.cap)) * map.cap;
+  return map.scale == 1 ? x : x * map.scale;
 }
 
 // `weight`, broadcastable to the logits.
@@ -41,11 +47,11 @@ Tensor spread(const Tensor& weight, const Tensor& logits, int64_t dim) {
 
 }  // namespace
 
-Statistics statistics_formula(const RowArguments& of, bool expected) {
-  const auto& [logits, given_dim, target, weight, ignore_index, softcap] = of;
-  check_softcap(softcap, logits.scalar_type());
+Statistics statistics_formula(const RowArguments& of, Wanted wanted) {
+  const auto& [logits, given_dim, target, weight, ignore_index, map] = of;
+  check_map(map, logits.scalar_type());
   const int64_t dim = at::maybe_wrap_dim(given_dim, logits.dim());
-  const Tensor f = capped(logits, softcap);
+  const Tensor f = mapped(logits, map);
   const Tensor largest = f.detach().amax(dim, /*keepdim=*/true);
   const Tensor m = at::where(largest == -INFINITY, at::zeros_like(largest), largest);
   const Tensor d = f - m, e = d.exp(), sum = e.sum(dim);
@@ -58,20 +64,25 @@ Statistics statistics_formula(const RowArguments& of, bool expected) {
     target_logit = at::where(none, at::zeros_like(picked), picked);
   }
   if (weight.has_value()) weighted_sum = (d * spread(*weight, logits, dim)).sum(dim);
-  if (expected) {
+  if (wanted.expected) {
     const Tensor finite = at::where(e == 0, at::zeros_like(d), d);
     expected_logit = (e * finite).sum(dim) / sum;
   }
-  return {m.squeeze(dim), sum.log(), target.has_value() ? target_logit : missing(),
-          weight.has_value() ? weighted_sum : missing(), expected ? expected_logit : missing()};
+  return {m.squeeze(dim),
+          sum.log(),
+          target.has_value() ? target_logit : missing(),
+          weight.has_value() ? weighted_sum : missing(),
+          wanted.expected ? expected_logit : missing(),
+          wanted.argmax ? at::argmax(f.detach(), dim)
+                        : at::empty({0}, logits.options().dtype(at::kLong))};
 }
 
 Tensor statistics_backward_formula(const RowGradientArguments& of) {
-  const auto& [logits, given_dim, target, weight, ignore_index, softcap] = of.rows;
+  const auto& [logits, given_dim, target, weight, ignore_index, map] = of.rows;
   const auto& [grad_log_sum, grad_target_logit, grad_weighted_sum, grad_expected_logit, rows,
                maximum, log_sum, expected_logit] = of;
   const int64_t dim = at::maybe_wrap_dim(given_dim, logits.dim());
-  const Tensor f = capped(logits, softcap), d = f - maximum.detach().unsqueeze(dim);
+  const Tensor f = mapped(logits, map), d = f - maximum.detach().unsqueeze(dim);
   const Tensor p = d.softmax(dim);
   Tensor grad = at::zeros_like(d);
   if (grad_log_sum.has_value()) grad = grad + p * grad_log_sum->unsqueeze(dim);
@@ -88,13 +99,14 @@ Tensor statistics_backward_formula(const RowGradientArguments& of) {
     const Tensor share = at::where(none, at::zeros_like(*grad_target_logit), *grad_target_logit);
     grad = grad.scatter_add(dim, index, share.unsqueeze(dim));
   }
-  if (softcap != 0) grad = grad * (1 - (f / softcap).square());
+  if (map.cap != 0) grad = grad * (1 - (f / map.cap).square());
+  if (map.scale != 1) grad = grad * map.scale;
   return grad.to(logits.scalar_type());
 }
 
 Tensor weight_gradient_formula(const Tensor& grad, const RowArguments& of, const Tensor& maximum) {
   const int64_t dim = at::maybe_wrap_dim(of.dim, of.logits.dim());
-  const Tensor d = capped(of.logits, of.softcap) - maximum.unsqueeze(dim);
+  const Tensor d = mapped(of.logits, of.map) - maximum.unsqueeze(dim);
   Tensor shares = grad.unsqueeze(dim) * d;
   if (of.weight->dim() != of.logits.dim())
     shares = shares.sum_to_size(spread(*of.weight, of.logits, dim).sizes());

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../autograd/members.h"
+#include "../device/launchers.h"
 
 namespace activations_ext {
 
@@ -12,12 +13,13 @@ struct RowArguments {
   int64_t dim;
   MaybeTensor target, weight;
   int64_t ignore_index;
-  double softcap;
-  auto members() { return std::tie(logits, dim, target, weight, ignore_index, softcap); }
+  LogitMap map;
+  auto members() { return std::tie(logits, dim, target, weight, ignore_index, map.cap, map.scale); }
 };
 
-// maximum, log_sum, target_logit, weighted_sum, expected_logit
-using Statistics = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor>;
+// maximum, log_sum, target_logit, weighted_sum, expected_logit, argmax
+using Statistics =
+    std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor>;
 
 // A gradient that is missing is 0. `maximum` and what follows came from forward.
 struct RowGradientArguments {
@@ -33,13 +35,13 @@ struct RowGradientArguments {
 };
 
 // Statistics that were not requested are tensors without elements.
-Statistics statistics_formula(const RowArguments& of, bool expected);
+Statistics statistics_formula(const RowArguments& of, Wanted wanted);
 at::Tensor statistics_backward_formula(const RowGradientArguments& of);
 // Of the weights, in their shape; `grad` is that of the weighted sum.
 at::Tensor weight_gradient_formula(const at::Tensor& grad, const RowArguments& of,
                                    const at::Tensor& maximum);
 
-// Of 0, or a number that the type that computes can hold and divide by.
-void check_softcap(double softcap, at::ScalarType dtype);
+// The softcap is 0 or a number that the type that computes can hold and divide by, as is the scale.
+void check_map(const LogitMap& map, at::ScalarType dtype);
 
 }  // namespace activations_ext

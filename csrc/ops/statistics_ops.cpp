@@ -29,7 +29,7 @@ c10::SymDimVector shape_of_rows(const Tensor& logits, int64_t dim) {
 // A row's target is read at the same place as its statistics are written; a weight for each logit
 // at the same place as the logit.
 int64_t check(const RowArguments& of) {
-  const auto& [logits, given_dim, target, weight, ignore_index, softcap] = of;
+  const auto& [logits, given_dim, target, weight, ignore_index, map] = of;
   const int64_t dim = at::maybe_wrap_dim(given_dim, logits.dim());
   if (target.has_value()) {
     TORCH_CHECK(target->scalar_type() == at::kLong && one_for_each_row(*target, logits, dim),
@@ -84,15 +84,15 @@ int64_t check_gradient(const RowGradientArguments& of) {
 
 RowsOfLogits rows_of(const RowArguments& of, int64_t dim) {
   return {of.logits, or_undefined(of.target), or_undefined(of.weight),
-          dim,       of.ignore_index,         of.softcap};
+          dim,       of.ignore_index,         of.map};
 }
 
 struct RowStatisticsBackward {
   static constexpr const char* kSchema =
       "row_statistics_backward(Tensor? grad_log_sum, Tensor? grad_target_logit, "
       "Tensor? grad_weighted_sum, Tensor? grad_expected_logit, Tensor logits, int dim, "
-      "Tensor? target, Tensor? weight, int ignore_index, float softcap, Tensor maximum, "
-      "Tensor log_sum, Tensor? expected_logit) -> Tensor";
+      "Tensor? target, Tensor? weight, int ignore_index, float softcap, "
+      "float logit_scale, Tensor maximum, Tensor log_sum, Tensor? expected_logit) -> Tensor";
   using Arguments = RowGradientArguments;
 
   static Tensor kernel(const Arguments& of) {
@@ -111,38 +111,51 @@ struct RowStatisticsBackward {
 struct RowStatistics {
   static constexpr const char* kSchema =
       "row_statistics(Tensor logits, int dim, Tensor? target, Tensor? weight, int ignore_index, "
-      "float softcap, bool expected, bool overwrite) -> (Tensor maximum, Tensor log_sum, "
-      "Tensor target_logit, Tensor weighted_sum, Tensor expected_logit)";
+      "float softcap, float logit_scale, bool expected, bool argmax, bool overwrite) -> "
+      "(Tensor maximum, Tensor log_sum, Tensor target_logit, Tensor weighted_sum, "
+      "Tensor expected_logit, Tensor argmax)";
   struct Arguments {
     RowArguments rows;
-    bool expected, overwrite;
-    auto members() { return std::tuple_cat(rows.members(), std::tie(expected, overwrite)); }
+    Wanted wanted;
+    bool overwrite;
+    auto members() {
+      return std::tuple_cat(rows.members(), std::tie(wanted.expected, wanted.argmax, overwrite));
+    }
   };
 
   static Statistics kernel(const Arguments& of) {
     const Tensor& logits = of.rows.logits;
     if (!has_launchers(logits.device())) return formula(of);  // a GPU without compiled kernels
     const int64_t dim = checked_dim(of);
-    const auto row = launch_on(logits).row_statistics(rows_of(of.rows, dim), of.expected);
-    const auto or_empty = [&](const Tensor& numbers) {
-      return numbers.defined() ? numbers : at::empty({0}, row.maximum.options());
+    const auto row = launch_on(logits).row_statistics(rows_of(of.rows, dim), of.wanted);
+    const auto or_empty = [&](const Tensor& numbers, at::ScalarType dtype) {
+      return numbers.defined() ? numbers : at::empty({0}, row.maximum.options().dtype(dtype));
     };
-    return {row.maximum, row.log_sum, or_empty(row.target_logit), or_empty(row.weighted_sum),
-            or_empty(row.expected_logit)};
+    const auto dtype = row.maximum.scalar_type();
+    return {row.maximum,
+            row.log_sum,
+            or_empty(row.target_logit, dtype),
+            or_empty(row.weighted_sum, dtype),
+            or_empty(row.expected_logit, dtype),
+            or_empty(row.argmax, at::kLong)};
   }
   static Statistics shape(const Arguments& of) {
     const Tensor& logits = of.rows.logits;
     const c10::SymDimVector rows = shape_of_rows(logits, checked_dim(of));
-    const auto numbers = [&](bool wanted) {
-      return at::empty_symint(wanted ? rows : c10::SymDimVector{0},
-                              logits.options().dtype(at::toOpMathType(logits.scalar_type())));
+    const auto empty = [&](bool wanted, at::ScalarType dtype) {
+      return at::empty_symint(wanted ? rows : c10::SymDimVector{0}, logits.options().dtype(dtype));
     };
-    return {numbers(true), numbers(true), numbers(of.rows.target.has_value()),
-            numbers(of.rows.weight.has_value()), numbers(of.expected)};
+    const auto numbers = [&](bool wanted) {
+      return empty(wanted, at::toOpMathType(logits.scalar_type()));
+    };
+    return {numbers(true),
+            numbers(true),
+            numbers(of.rows.target.has_value()),
+            numbers(of.rows.weight.has_value()),
+            numbers(of.wanted.expected),
+            empty(of.wanted.argmax, at::kLong)};
   }
-  static Statistics formula(const Arguments& of) {
-    return statistics_formula(of.rows, of.expected);
-  }
+  static Statistics formula(const Arguments& of) { return statistics_formula(of.rows, of.wanted); }
 
   // What backward needs.
   struct Saved {
@@ -157,9 +170,9 @@ struct RowStatistics {
   static Saved save(const Arguments& of, const Statistics& row) {
     if (of.overwrite) check_may_be_overwritten(of.rows);
     return {of.rows, std::get<0>(row), std::get<1>(row),
-            of.expected ? MaybeTensor(std::get<4>(row)) : std::nullopt, of.overwrite};
+            of.wanted.expected ? MaybeTensor(std::get<4>(row)) : std::nullopt, of.overwrite};
   }
-  // The maximum is a constant.
+  // The maximum is a constant, and so is its class.
   static variable_list differentiable(const Statistics& row) {
     return {std::get<1>(row), std::get<2>(row), std::get<3>(row), std::get<4>(row)};
   }
@@ -197,7 +210,7 @@ struct RowStatistics {
  private:
   static int64_t checked_dim(const Arguments& of) {
     check_floating_point("row_statistics", "logits", of.rows.logits);
-    check_softcap(of.rows.softcap, of.rows.logits.scalar_type());
+    check_map(of.rows.map, of.rows.logits.scalar_type());
     return check(of.rows);
   }
   static void check_may_be_overwritten(const RowArguments& of) {
