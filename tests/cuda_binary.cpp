@@ -20,6 +20,7 @@ struct Case {
   int64_t rows, classes;
   int offset;
   bool pos_weight, weight, of_classes;  // the weights have one number for each class
+  double gamma;
 };
 
 template <class S>
@@ -38,7 +39,7 @@ class Numbers {
 
   cuda::BinaryJob job(const S* grad_output) const {
     cuda::BinaryJob job = {
-        .count = count(), .weights = of_.pos_weight + of_.weight, .positive = of_.pos_weight};
+        .count = count(), .weights = of_.pos_weight + of_.weight, .positive = of_.pos_weight, .gamma = of_.gamma};
     int inputs = 0;
     const bool walks = of_.of_classes && job.weights > 0;
     if (walks) job.walk = cuda::Walk(std::vector<int64_t>{of_.classes, of_.rows});
@@ -64,10 +65,16 @@ class Numbers {
              of_.weight ? double(weight.number(at)) : 1.0);
   }
   double loss(int64_t i) const {
-    return of(i, [](auto... x) { return BinaryCrossEntropy::value<double>(x...); });
+    return of(i, [&](auto... x) {
+      if (of_.gamma == 0) return BinaryCrossEntropy().value<double>(x...);
+      return FocalBinaryCrossEntropy{of_.gamma}.value<double>(x...);
+    });
   }
   double slope(int64_t i) const {
-    return of(i, [](auto... x) { return BinaryCrossEntropy::slope<double>(x...); });
+    return of(i, [&](auto... x) {
+      if (of_.gamma == 0) return BinaryCrossEntropy().slope<double>(x...);
+      return FocalBinaryCrossEntropy{of_.gamma}.slope<double>(x...);
+    });
   }
 
  private:
@@ -99,7 +106,7 @@ template <class S>
 void compare(activations_ext::Number number, const Case& of) {
   Numbers<S> numbers(of);
   const int64_t count = numbers.count();
-  const cuda::BinaryKernels& kernels = cuda::binary_kernels(number);
+  const cuda::BinaryKernels& kernels = cuda::binary_kernels(number, of.gamma != 0);
   Array<S> out(count, of.offset), one(1);
   kernels.losses(numbers.job(nullptr), out.data(), nullptr);
   for (int64_t i = 0; i < count; ++i) close("loss", of, i, out[i], numbers.loss(i), 1.0);
@@ -132,8 +139,9 @@ void every_choice(activations_ext::Number number) {
     for (const int offset : {0, 1, 3})
       for (const int weights : {0, 1, 2, 3})
         for (const bool of_classes : {false, true})
-          compare<S>(number,
-                     {rows, classes, offset, (weights & 1) != 0, (weights & 2) != 0, of_classes});
+          for (const double gamma : {0.0, 2.0, 0.7})
+            compare<S>(number, {rows, classes, offset, (weights & 1) != 0, (weights & 2) != 0,
+                                of_classes, gamma});
 }
 
 }  // namespace

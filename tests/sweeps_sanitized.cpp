@@ -108,20 +108,21 @@ void prelu_kernels() {
   }
 }
 
-void binary_kernels() {
-  BinaryCrossEntropyKernels table[kNumbers] = {};
-  fill_table<S>(table, kNumber);
+template <class Loss>
+void binary_kernels(double gamma) {
+  BinaryKernels table[kNumbers] = {};
+  fill_table<Loss, S>(table, kNumber);
   const auto& [losses, sum, gradient] = table[int(kNumber)];
-  const double scale = 0.5;
+  const BinaryOptions options = {gamma, 0.5};
   for (const int64_t count : kCounts) {
     Array<S> out(count), grad(count, 1), logits(count), target(count, 3), pos_weight(count),
         weight(count);
     for (const bool stream : {false, true}) {
-      losses(nullptr, operands(out, logits, target, pos_weight, weight).data(), count, stream);
-      gradient(&scale, operands(out, grad, logits, target, pos_weight, weight).data(), count,
+      losses(&options, operands(out, logits, target, pos_weight, weight).data(), count, stream);
+      gradient(&options, operands(out, grad, logits, target, pos_weight, weight).data(), count,
                stream);
     }
-    sum(operands(logits, target, pos_weight, weight).data(), count);
+    sum(&options, operands(logits, target, pos_weight, weight).data(), count);
   }
 }
 
@@ -167,7 +168,8 @@ int main(int argc, char**) {
   pointwise_kernels();
   random_kernels();
   prelu_kernels();
-  binary_kernels();
+  binary_kernels<BinaryCrossEntropy>(0.0);
+  for (const double gamma : {2.0, 0.5}) binary_kernels<FocalBinaryCrossEntropy>(gamma);
   mixture_kernels();
   std::puts("clean");
 }

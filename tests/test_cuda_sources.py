@@ -290,7 +290,7 @@ CARDS = os.environ.get("CUDA_CARDS", "90").split(",")
     ("source", "kernels"),
     [
         ("pointwise_kernels", 316),
-        ("binary_kernels", 52),
+        ("binary_kernels", 100),
         ("row_kernels", 400),
         ("mixture_kernels", 64),
     ],

@@ -168,6 +168,42 @@ def test_binary_focal_loss_is_the_formula(gamma: float, reduction: str) -> None:
     assert_same_bits(module(x, target), expected)
 
 
+@pytest.mark.each_capability
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("gamma", [*GAMMAS, 12.0])
+def test_binary_focal_loss_of_few_digits(gamma: float, dtype: torch.dtype) -> None:
+    """Read as they are, computed in float32 at least and rounded once."""
+    x = (numbers(41, 5) * 3).to(dtype).requires_grad_()
+    target = numbers(41, 5, seed=1).sigmoid().to(dtype)
+    weights = {"weight": target[0].clone() + 1, "pos_weight": target[:, :1].clone() + 0.5}
+    exact = x.detach().double().requires_grad_()
+    wide = {name: weight.double() for name, weight in weights.items()}
+    for reduction in ("none", "sum"):
+        options: dict[str, Any] = {"reduction": reduction, "focal_gamma": gamma}
+        ours = F.binary_cross_entropy_with_logits(x, target, **weights, **options)
+        expected = F.binary_cross_entropy_with_logits(exact, target.double(), **wide, **options)
+        ulp = torch.finfo(dtype).eps
+        close = {"rtol": 0.51 * ulp if ulp > 1e-6 else 40 * ulp, "atol": 1e-7}
+        torch.testing.assert_close(ours.double(), expected, **close)
+        (grad,), (exact_grad,) = (
+            torch.autograd.grad(loss.sum(), y) for loss, y in ((ours, x), (expected, exact))
+        )
+        torch.testing.assert_close(grad.double(), exact_grad, **close | {"atol": 1e-6})
+
+
+@pytest.mark.parametrize("gamma", GAMMAS)
+def test_derivatives_of_the_binary_focal_loss(gamma: float) -> None:
+    x, target = numbers(3, 4).requires_grad_(), numbers(3, 4, seed=1).sigmoid().requires_grad_()
+
+    def loss(*parts: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(*parts, focal_gamma=gamma)
+
+    fixed = target.detach()
+    assert torch.autograd.gradcheck(lambda y: loss(y, fixed), x, check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(lambda y: loss(y, fixed), x)
+    assert torch.autograd.gradcheck(loss, (x, target))  # by the formula
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_binary_focal_loss_of_certain_answers(dtype: torch.dtype) -> None:
     x = torch.tensor([200.0, -200.0, 200.0, 0.0], dtype=dtype, requires_grad=True)
@@ -179,6 +215,12 @@ def test_binary_focal_loss_of_certain_answers(dtype: torch.dtype) -> None:
         assert losses[:3].tolist() == pytest.approx([0, 0, 200], abs=1e-40)
         assert grad[:3].tolist() == pytest.approx([0, 0, 1], abs=1e-40)
         assert losses[3].item() == pytest.approx(math.log(2) * 0.5**gamma, rel=0.01)
+        infinite = torch.tensor([math.inf, -math.inf], dtype=dtype, requires_grad=True)
+        for answer, slopes in ((1.0, [0, -1]), (0.0, [1, 0])):
+            loss = F.binary_cross_entropy_with_logits(
+                infinite, torch.full_like(infinite, answer), focal_gamma=gamma, reduction="sum"
+            )
+            assert torch.autograd.grad(loss, infinite)[0].tolist() == slopes
 
 
 @pytest.mark.parametrize("wrong", [-1.0, math.nan, math.inf])

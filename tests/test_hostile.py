@@ -162,13 +162,17 @@ x = torch.randn(6, 4)
 rows = torch.zeros(6)
 classes = torch.zeros(6, dtype=torch.int64)
 MIXED: dict[str, Callable[[], Any]] = {
-    "binary, weight": lambda: OPERATORS.binary_cross_entropy_with_logits(x, x, meta(x), None, 1),
-    "binary, pos_weight": lambda: OPERATORS.binary_cross_entropy_with_logits(
-        x, x, None, meta(x), 1
+    "binary, weight": lambda: OPERATORS.binary_cross_entropy_with_logits(
+        x, x, meta(x), None, 1, 0.0
     ),
-    "binary, target": lambda: OPERATORS.binary_cross_entropy_with_logits(x, meta(x), None, None, 1),
+    "binary, pos_weight": lambda: OPERATORS.binary_cross_entropy_with_logits(
+        x, x, None, meta(x), 1, 2.0
+    ),
+    "binary, target": lambda: OPERATORS.binary_cross_entropy_with_logits(
+        x, meta(x), None, None, 1, 0.0
+    ),
     "binary, gradient": lambda: OPERATORS.binary_cross_entropy_with_logits_backward(
-        meta(x), x, x, None, None, 1
+        meta(x), x, x, None, None, 1, 0.0
     ),
     "statistics, target": lambda: OPERATORS.row_statistics(
         x, 1, meta(classes), None, -100, 0.0, 1.0, False, False, False

@@ -206,6 +206,9 @@ def test_functional_transforms() -> None:
             for f in (binary, torchs_binary)
         ]
         torch.testing.assert_close(*results)
+        focal = transform(lambda y, u: binary(y, u, focal_gamma=1.5))
+        each = torch.stack([focal(y, u) for y, u in zip(x, t, strict=True)])
+        torch.testing.assert_close(torch.func.vmap(focal)(x, t), each)
 
 
 @pytest.mark.compiler
@@ -219,7 +222,8 @@ def test_compile_and_opcheck() -> None:
     for a, b in zip(*results, strict=True):
         assert_same_bits(a, b)
     for reduction in (0, 1, 2):
-        arguments = (x.requires_grad_(), t, None, t[0].clone(), reduction)
+        gamma = reduction * 0.75
+        arguments = (x.requires_grad_(), t, None, t[0].clone(), reduction, gamma)
         operator = torch.ops.activations_ext.binary_cross_entropy_with_logits.default
         torch.library.opcheck(operator, arguments)
 

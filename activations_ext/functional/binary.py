@@ -42,7 +42,7 @@ def binary_cross_entropy_with_logits(
         reduction: ``"none"``, ``"mean"`` or ``"sum"``.
         pos_weight: the weight of the positive answers, broadcastable to ``input``.
         focal_gamma: γ of a factor ``(1 − p_t)^γ`` of each loss, ``p_t = t·σ(x) + (1 − t)·σ(−x)``
-            (Lin et al., arXiv:1708.02002), made of torch's operators. Its α is
+            (Lin et al., arXiv:1708.02002); 0 where p_t is 1. Its α is
             ``weight=α·t + (1 − α)·(1 − t)``.
 
     Raises:
@@ -59,18 +59,6 @@ def binary_cross_entropy_with_logits(
         reduction = _reduction.legacy_get_string(size_average, reduce)
     if focal_gamma != 0:
         check_gamma("binary_cross_entropy_with_logits", focal_gamma)
-        wide = torch.promote_types(input.dtype, torch.float32)
-        x, t = input.to(wide), target.to(wide)
-        losses = binary_cross_entropy_with_logits(
-            x,
-            t,
-            None if weight is None else weight.to(wide),
-            reduction="none",
-            pos_weight=None if pos_weight is None else pos_weight.to(wide),
-        )
-        rest = x.sigmoid() * (1 - t) + (-x).sigmoid() * t
-        focused: Tensor = losses * power_of_rest(rest, focal_gamma)
-        return _reduced(focused, reduction).to(input.dtype)
     weights = [w for w in (weight, pos_weight) if w is not None]
     fits = (
         has_kernel(input)
@@ -80,14 +68,37 @@ def binary_cross_entropy_with_logits(
         and not torch.is_autocast_enabled(input.device.type)
         and not (is_dynamo_compiling() and holds_torchs("binary_cross_entropy_with_logits", input))
     )
+    if not fits and focal_gamma != 0:
+        return _focal(input, target, weight, reduction, pos_weight, focal_gamma)
     if not fits:
         return torchs("binary_cross_entropy_with_logits")(
             input, target, weight, None, None, reduction, pos_weight
         )
     result: Tensor = torch.ops.activations_ext.binary_cross_entropy_with_logits(
-        input, target, weight, pos_weight, _reduction.get_enum(reduction)
+        input, target, weight, pos_weight, _reduction.get_enum(reduction), focal_gamma
     )
     return result
+
+
+def _focal(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    reduction: str,
+    pos_weight: Tensor | None,
+    gamma: float,
+) -> Tensor:
+    """Of torch's operators, where there is no kernel."""
+    wide = torch.promote_types(input.dtype, torch.float32)
+    x, t = input.to(wide), target.to(wide)
+    weight = None if weight is None else weight.to(wide)
+    pos_weight = None if pos_weight is None else pos_weight.to(wide)
+    losses = torchs("binary_cross_entropy_with_logits")(
+        x, t, weight, None, None, "none", pos_weight
+    )
+    rest = x.sigmoid() * (1 - t) + (-x).sigmoid() * t
+    focused: Tensor = losses * power_of_rest(rest, gamma)
+    return _reduced(focused, reduction).to(input.dtype)
 
 
 def _reduced(losses: Tensor, reduction: str) -> Tensor:

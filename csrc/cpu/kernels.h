@@ -73,10 +73,14 @@ struct StatisticsKernels {
 };
 
 // The operands are the output (not for the sum), for the gradient grad_output, then logits, target,
-// pos_weight and weight. The gradient's function is a double, a factor.
-struct BinaryCrossEntropyKernels {
+// pos_weight and weight. The function is a BinaryOptions.
+struct BinaryOptions {
+  double gamma = 0.0;
+  double scale = 1.0;  // of the gradient
+};
+struct BinaryKernels {
   ElementwiseKernel losses;
-  double (*sum)(char* const* operands, int64_t count);
+  double (*sum)(const void* options, char* const* operands, int64_t count);
   ElementwiseKernel gradient;
 };
 
@@ -93,7 +97,7 @@ struct KernelTable {
   RandomKernel random[RandomActivations::kSize][kNumbers];
   SoftmaxKernels softmax[kNumbers], log_softmax[kNumbers];
   StatisticsKernels statistics[kNumbers];
-  BinaryCrossEntropyKernels binary_cross_entropy[kNumbers];
+  BinaryKernels binary_cross_entropy[kNumbers], focal_binary_cross_entropy[kNumbers];
   MixtureKernels mixture[kNumbers];
 };
 

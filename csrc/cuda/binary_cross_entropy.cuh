@@ -25,29 +25,30 @@ __device__ auto with_weights(const F& f, bool, T x, T target, T pos_weight, T we
   return f(x, target, pos_weight, weight);
 }
 
-template <class... T>
-__device__ auto loss_of(bool positive, T... numbers) {
-  return with_weights([](auto... x) { return BinaryCrossEntropy::value(x...); }, positive,
-                      numbers...);
+template <class Loss, class... T>
+__device__ auto value_of_loss(const Loss& loss, bool positive, T... numbers) {
+  return with_weights([&](auto... x) { return loss.value(x...); }, positive, numbers...);
 }
-template <class... T>
-__device__ auto slope_of(bool positive, T... numbers) {
-  return with_weights([](auto... x) { return BinaryCrossEntropy::slope(x...); }, positive,
-                      numbers...);
+template <class Loss, class... T>
+__device__ auto slope_of_loss(const Loss& loss, bool positive, T... numbers) {
+  return with_weights([&](auto... x) { return loss.slope(x...); }, positive, numbers...);
 }
 
 // To be launched with plan.blocks(kThreads), as are the next three. The inputs are logits, target
 // and the weights that are given.
-template <class S, int kIn>
-__global__ void binary_losses(Outputs<S, 1> out, Inputs<S, kIn> in, Plan plan, bool positive) {
-  sweep([=](auto... x) { return rounded<S>(loss_of(positive, widened(x)...)); }, out, in, plan);
+template <class S, class Loss, int kIn>
+__global__ void binary_losses(Outputs<S, 1> out, Inputs<S, kIn> in, Plan plan, bool positive,
+                              Loss loss) {
+  sweep([=](auto... x) { return rounded<S>(value_of_loss(loss, positive, widened(x)...)); }, out,
+        in, plan);
 }
 
-template <class S, int kIn>
-__global__ void binary_sum(Inputs<S, kIn> in, Plan plan, bool positive, double* partial) {
+template <class S, class Loss, int kIn>
+__global__ void binary_sum(Inputs<S, kIn> in, Plan plan, bool positive, Loss loss,
+                           double* partial) {
   // Of a few packs; double costs a GPU more.
   Compute<S> mine(0.0);
-  const auto add = [&](auto... x) { mine = mine + loss_of(positive, widened(x)...); };
+  const auto add = [&](auto... x) { mine = mine + value_of_loss(loss, positive, widened(x)...); };
   sweep(add, Outputs<S, 0>{}, in, plan);
   const double sum =
       Team<kRowThreads>::combined(double(mine), [](double a, double b) { return a + b; });
@@ -65,22 +66,23 @@ __global__ void binary_total(S* out, const double* partial, int64_t parts, doubl
 }
 
 // The gradient of all losses' sum times *grad_output · scale.
-template <class S, int kIn>
+template <class S, class Loss, int kIn>
 __global__ void binary_gradient(Outputs<S, 1> out, Inputs<S, kIn> in, Plan plan, bool positive,
-                                const S* grad_output, double scale) {
+                                Loss loss, const S* grad_output, double scale) {
   const Compute<S> factor = widened(*grad_output) * Compute<S>(scale);
   const auto gradient = [=](auto... x) {
-    return rounded<S>(factor * slope_of(positive, widened(x)...));
+    return rounded<S>(factor * slope_of_loss(loss, positive, widened(x)...));
   };
   sweep(gradient, out, in, plan);
 }
 
 // The same, where each loss has its grad_output: the first of the inputs.
-template <class S, int kIn>
+template <class S, class Loss, int kIn>
 __global__ void binary_gradient_of_each(Outputs<S, 1> out, Inputs<S, kIn> in, Plan plan,
-                                        bool positive, double scale) {
+                                        bool positive, Loss loss, double scale) {
   const auto gradient = [=](S grad_output, auto... x) {
-    return rounded<S>(widened(grad_output) * Compute<S>(scale) * slope_of(positive, widened(x)...));
+    return rounded<S>(widened(grad_output) * Compute<S>(scale) *
+                      slope_of_loss(loss, positive, widened(x)...));
   };
   sweep(gradient, out, in, plan);
 }

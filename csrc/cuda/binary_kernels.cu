@@ -25,13 +25,18 @@ void with_inputs(const BinaryJob& job, const S* model, Work work) {
   }
 }
 
-template <class S>
+template <class S, class Loss>
 struct Queued {
+  static Loss loss_of(const BinaryJob& job) {
+    if constexpr (std::is_same_v<Loss, FocalBinaryCrossEntropy>) return {job.gamma};
+    return {};
+  }
+
   static void losses(const BinaryJob& job, void* out, cudaStream_t stream) {
     S* const to = static_cast<S*>(out);
     with_inputs<S, 2>(job, to, [&]<int kIn>(const Inputs<S, kIn>& in, const Plan& plan) {
-      launch(&binary_losses<S, kIn>, {plan.blocks(kThreads)}, kThreads, stream, Outputs<S, 1>{{to}},
-             in, plan, job.positive);
+      launch(&binary_losses<S, Loss, kIn>, {plan.blocks(kThreads)}, kThreads, stream,
+             Outputs<S, 1>{{to}}, in, plan, job.positive, loss_of(job));
     });
   }
 
@@ -40,7 +45,8 @@ struct Queued {
     const auto* const model = static_cast<const S*>(job.inputs[0]);
     with_inputs<S, 2>(job, model, [&]<int kIn>(const Inputs<S, kIn>& in, const Plan& plan) {
       const int64_t parts = plan.blocks(kThreads);
-      launch(&binary_sum<S, kIn>, {parts}, kThreads, stream, in, plan, job.positive, partial);
+      launch(&binary_sum<S, Loss, kIn>, {parts}, kThreads, stream, in, plan, job.positive,
+             loss_of(job), partial);
       launch(&binary_total<S>, {1}, kRowThreads, stream, static_cast<S*>(out),
              static_cast<const double*>(partial), parts, divisor);
     });
@@ -51,14 +57,14 @@ struct Queued {
     S* const to = static_cast<S*>(out);
     if (grad_output != nullptr) {
       with_inputs<S, 2>(job, to, [&]<int kIn>(const Inputs<S, kIn>& in, const Plan& plan) {
-        launch(&binary_gradient<S, kIn>, {plan.blocks(kThreads)}, kThreads, stream,
-               Outputs<S, 1>{{to}}, in, plan, job.positive, static_cast<const S*>(grad_output),
-               scale);
+        launch(&binary_gradient<S, Loss, kIn>, {plan.blocks(kThreads)}, kThreads, stream,
+               Outputs<S, 1>{{to}}, in, plan, job.positive, loss_of(job),
+               static_cast<const S*>(grad_output), scale);
       });
     } else {
       with_inputs<S, 3>(job, to, [&]<int kIn>(const Inputs<S, kIn>& in, const Plan& plan) {
-        launch(&binary_gradient_of_each<S, kIn>, {plan.blocks(kThreads)}, kThreads, stream,
-               Outputs<S, 1>{{to}}, in, plan, job.positive, scale);
+        launch(&binary_gradient_of_each<S, Loss, kIn>, {plan.blocks(kThreads)}, kThreads, stream,
+               Outputs<S, 1>{{to}}, in, plan, job.positive, loss_of(job), scale);
       });
     }
   }
@@ -74,18 +80,24 @@ int64_t binary_parts(int64_t count) {
   return count / kOfBlock + 1;
 }
 
-const BinaryKernels& binary_kernels(Number number) {
+template <class Loss>
+const BinaryKernels& kernels_of(Number number) {
   switch (number) {
     case Number::kFloat:
-      return Queued<float>::kAll;
+      return Queued<float, Loss>::kAll;
     case Number::kDouble:
-      return Queued<double>::kAll;
+      return Queued<double, Loss>::kAll;
     case Number::kBFloat16:
-      return Queued<BFloat16>::kAll;
+      return Queued<BFloat16, Loss>::kAll;
     case Number::kHalf:
       break;
   }
-  return Queued<Half>::kAll;
+  return Queued<Half, Loss>::kAll;
+}
+
+const BinaryKernels& binary_kernels(Number number, bool focal) {
+  return focal ? kernels_of<FocalBinaryCrossEntropy>(number)
+               : kernels_of<BinaryCrossEntropy>(number);
 }
 
 }  // namespace activations_ext::cuda

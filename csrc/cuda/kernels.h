@@ -96,6 +96,7 @@ struct BinaryJob {
   int64_t count;
   int weights;    // that are given
   bool positive;  // one weight, and it is pos_weight
+  double gamma;   // of the focal loss
 };
 struct BinaryKernels {
   void (*losses)(const BinaryJob& job, void* out, cudaStream_t stream);
@@ -109,7 +110,7 @@ struct BinaryKernels {
 
 int64_t binary_parts(int64_t count);
 
-const BinaryKernels& binary_kernels(Number number);
+const BinaryKernels& binary_kernels(Number number, bool focal);
 
 // See mixture_rows.cuh.
 struct MixtureKernels {

@@ -9,8 +9,8 @@
 namespace activations_ext::cuda {
 namespace {
 
-const BinaryKernels& kernels_of(const at::Tensor& logits) {
-  return binary_kernels(number_of(logits.scalar_type()));
+const BinaryKernels& kernels_of(const BinaryTensors& of) {
+  return binary_kernels(number_of(of.logits.scalar_type()), /*focal=*/of.gamma != 0);
 }
 
 // The kernels' inputs, which it keeps alive.
@@ -26,7 +26,8 @@ class Inputs {
     job_ = {.walk = walked(tensors_, model),
             .count = model.numel(),
             .weights = of.pos_weight.defined() + of.weight.defined(),
-            .positive = of.pos_weight.defined()};
+            .positive = of.pos_weight.defined(),
+            .gamma = of.gamma};
     for (std::size_t i = 0; i < tensors_.size(); ++i) job_.inputs[i] = readable(tensors_[i]);
   }
   const BinaryJob& job() const { return job_; }
@@ -49,7 +50,7 @@ at::Tensor CudaLaunchers::binary_losses(const BinaryTensors& of) const {
   if (out.numel() == 0) return out;
   const Inputs inputs(out, {}, of);
   const Queue queue(out);
-  kernels_of(out).losses(inputs.job(), writable(out), queue);
+  kernels_of(of).losses(inputs.job(), writable(out), queue);
   C10_CUDA_KERNEL_LAUNCH_CHECK();
   return out;
 }
@@ -63,8 +64,8 @@ at::Tensor CudaLaunchers::binary_sum(const BinaryTensors& of, double divisor) co
   const at::Tensor partial = at::empty({binary_parts(count)}, out.options().dtype(at::kDouble));
   const Inputs inputs(dense.logits, {}, dense);
   const Queue queue(out);
-  kernels_of(out).sum(inputs.job(), writable(out), partial.mutable_data_ptr<double>(), divisor,
-                      queue);
+  kernels_of(of).sum(inputs.job(), writable(out), partial.mutable_data_ptr<double>(), divisor,
+                     queue);
   C10_CUDA_KERNEL_LAUNCH_CHECK();
   return out;
 }
@@ -76,8 +77,8 @@ at::Tensor CudaLaunchers::binary_backward(const at::Tensor& grad_output, double 
   const bool one = is_one_number(grad_output);
   const Inputs inputs(out, one ? at::Tensor() : grad_output, of);
   const Queue queue(out);
-  kernels_of(out).gradient(inputs.job(), writable(out), one ? readable(grad_output) : nullptr,
-                           scale, queue);
+  kernels_of(of).gradient(inputs.job(), writable(out), one ? readable(grad_output) : nullptr, scale,
+                          queue);
   C10_CUDA_KERNEL_LAUNCH_CHECK();
   return out;
 }

@@ -40,9 +40,10 @@ struct CrossEntropyTensors {
 };
 
 // Binary cross-entropy of logits, all of one dtype and shape. A weight that is undefined is 1; the
-// others may be expanded.
+// others may be expanded. gamma: of the focal loss.
 struct BinaryTensors {
   at::Tensor logits, target, pos_weight, weight;
+  double gamma = 0.0;
 };
 
 // N mixtures of C Gaussians in D dimensions, all of one dtype: logits (N, C), mean and scale

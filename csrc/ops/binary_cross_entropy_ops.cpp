@@ -1,11 +1,15 @@
 // The operator binary_cross_entropy_with_logits and its gradient. torch's operators compute it
 // where there is no kernel.
+#include <ATen/OpMathType.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Reduction.h>
 #include <ATen/ops/binary_cross_entropy_with_logits.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/softplus.h>
+#include <ATen/ops/where.h>
+
+#include <cmath>
 
 #include "../device/checks.h"
 #include "../device/launchers.h"
@@ -22,7 +26,8 @@ struct BinaryArguments {
   Tensor input, target;
   MaybeTensor weight, pos_weight;
   int64_t reduction;
-  auto members() { return std::tie(input, target, weight, pos_weight, reduction); }
+  double focal_gamma;
+  auto members() { return std::tie(input, target, weight, pos_weight, reduction, focal_gamma); }
 
   // The divisor of the sum.
   c10::SymInt count() const {
@@ -42,6 +47,9 @@ void check(const BinaryArguments& of) {
   TORCH_CHECK(of.target.sym_sizes() == of.input.sym_sizes(), kName,
               "(): expected argument 'target' to have the shape of 'input', ", of.input.sym_sizes(),
               ", but got ", of.target.sym_sizes());
+  TORCH_CHECK_VALUE(of.focal_gamma >= 0 && std::isfinite(of.focal_gamma), kName,
+                    "(): expected argument 'focal_gamma' to be a finite number from 0 on, but got ",
+                    of.focal_gamma);
   check_operand("target", of.target, of.input);
   if (of.weight.has_value()) check_operand("weight", *of.weight, of.input);
   if (of.pos_weight.has_value()) check_operand("pos_weight", *of.pos_weight, of.input);
@@ -52,17 +60,49 @@ BinaryTensors checked(const BinaryArguments& of) {
   const auto expanded = [&](const MaybeTensor& weight) {
     return weight.has_value() ? weight->expand_as(of.input) : Tensor();
   };
-  return {of.input, of.target, expanded(of.pos_weight), expanded(of.weight)};
+  return {of.input, of.target, expanded(of.pos_weight), expanded(of.weight), of.focal_gamma};
 }
+
+// 16 bits as float32.
+BinaryArguments wide(const BinaryArguments& of) {
+  BinaryArguments result = of;
+  for_each_tensor(result, [&](auto& tensor) {
+    if (const Tensor given = as_tensor(tensor); given.defined())
+      set_tensor(tensor, given.to(at::toOpMathType(given.scalar_type())));
+  });
+  return result;
+}
+
+// (1 − p_t)^γ of the focal loss and its derivative by the input; 0 where p_t is 1.
+struct Focus {
+  Tensor value, slope;
+  explicit Focus(const BinaryArguments& of) {
+    const Tensor p = of.input.sigmoid(), q = (-of.input).sigmoid();
+    const Tensor rest = (1 - of.target) * p + of.target * q;
+    const Tensor some = rest > 0, base = at::where(some, rest, 1);
+    value = at::where(some, base.pow(of.focal_gamma), 0);
+    slope = at::where(some, base.pow(of.focal_gamma - 1), 0) * of.focal_gamma *
+            (1 - 2 * of.target) * p * q;
+  }
+};
 
 Tensor weighted(const Tensor& numbers, const MaybeTensor& weight) {
   return weight.has_value() ? numbers * *weight : numbers;
 }
 
+// Without `weight`.
+Tensor unfocused_losses(const BinaryArguments& of) {
+  const auto minus_log_sigmoid = [](const Tensor& x) {
+    return at::softplus(-x, /*beta=*/1, /*threshold=*/40);  // beyond it is −x to the last digit
+  };
+  return weighted(of.target, of.pos_weight) * minus_log_sigmoid(of.input) +
+         (1 - of.target) * minus_log_sigmoid(-of.input);
+}
+
 struct BinaryCrossEntropyBackward {
   static constexpr const char* kSchema =
       "binary_cross_entropy_with_logits_backward(Tensor grad_output, Tensor input, Tensor target, "
-      "Tensor? weight, Tensor? pos_weight, int reduction) -> Tensor";
+      "Tensor? weight, Tensor? pos_weight, int reduction, float focal_gamma) -> Tensor";
   struct Arguments {
     Tensor grad_output;
     BinaryArguments of;
@@ -83,17 +123,23 @@ struct BinaryCrossEntropyBackward {
     return at::empty_like(arguments.of.input);
   }
   static Tensor formula(const Arguments& arguments) {
-    const auto& [grad_output, of] = arguments;
+    const auto& [grad_output, given] = arguments;
+    const BinaryArguments of = wide(given);
     const Tensor positive = weighted(of.target, of.pos_weight);
-    const Tensor slope = (1 - of.target) * of.input.sigmoid() - positive * (-of.input).sigmoid();
-    return weighted(slope, of.weight) / of.count() * grad_output;
+    Tensor slope = (1 - of.target) * of.input.sigmoid() - positive * (-of.input).sigmoid();
+    if (of.focal_gamma != 0) {
+      const Focus focus(of);
+      slope = slope * focus.value + unfocused_losses(of) * focus.slope;
+    }
+    const Tensor result = weighted(slope, of.weight) / of.count() * grad_output;
+    return result.to(given.input.scalar_type());
   }
 };
 
 struct BinaryCrossEntropy {
   static constexpr const char* kSchema =
       "binary_cross_entropy_with_logits(Tensor input, Tensor target, Tensor? weight, "
-      "Tensor? pos_weight, int reduction) -> Tensor";
+      "Tensor? pos_weight, int reduction, float focal_gamma) -> Tensor";
   using Arguments = BinaryArguments;
 
   static Tensor kernel(const Arguments& of) {
@@ -109,19 +155,18 @@ struct BinaryCrossEntropy {
                                                : at::empty({}, of.input.options());
   }
   static Tensor formula(const Arguments& of) {
+    if (of.focal_gamma != 0) return batched(of);
     return at::binary_cross_entropy_with_logits(of.input, of.target, of.weight, of.pos_weight,
                                                 of.reduction);
   }
   // The same of operators that vmap knows.
-  static Tensor batched(const Arguments& of) {
-    const auto minus_log_sigmoid = [](const Tensor& x) {
-      return at::softplus(-x, /*beta=*/1, /*threshold=*/40);  // beyond it is −x to the last digit
-    };
-    const Tensor positive = weighted(of.target, of.pos_weight) * minus_log_sigmoid(of.input);
-    const Tensor negative = (1 - of.target) * minus_log_sigmoid(-of.input);
-    const Tensor losses = weighted(positive + negative, of.weight);
-    if (of.reduction == at::Reduction::None) return losses;
-    return of.reduction == at::Reduction::Mean ? losses.mean() : losses.sum();
+  static Tensor batched(const Arguments& given) {
+    const BinaryArguments of = wide(given);
+    Tensor losses = weighted(unfocused_losses(of), of.weight);
+    if (of.focal_gamma != 0) losses = losses * Focus(of).value;
+    if (of.reduction == at::Reduction::Mean) losses = losses.mean();
+    if (of.reduction == at::Reduction::Sum) losses = losses.sum();
+    return losses.to(given.input.scalar_type());
   }
 
   // Only the input has a gradient of its own.
