@@ -25,6 +25,7 @@
 #include "device/layout.h"
 #include "kinds/kind.h"
 #include "ops/cross_entropy.h"
+#include "ops/divergence_ops.h"
 #include "ops/mixture_formula.h"
 #include "ops/pointwise.h"
 #include "ops/prelu_ops.h"
@@ -309,6 +310,15 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
         row_statistics_backward(
             {grad_log_sum, grad_target_logit, grad_weighted_sum, {}, rows, maximum, log_sum, {}},
             /*overwrite=*/true);
+      });
+  module.def("row_divergence_by_formula", &divergence_formula);
+  module.def(
+      "divergence_gradient",
+      [](const at::Tensor& grad, const at::Tensor& logits, const at::Tensor& teacher, int64_t dim,
+         int64_t kind, double beta, double logit_scale, const at::Tensor& statistics) {
+        pybind11::gil_scoped_release no_gil;
+        at::AutoDispatchBelowADInplaceOrView below;
+        return divergence_gradient(grad, logits, teacher, dim, kind, beta, logit_scale, statistics);
       });
   pybind11::enum_<Pass>(module, "Pass")
       .value("kForward", Pass::kForward)

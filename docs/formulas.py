@@ -35,6 +35,11 @@ FORMULAS = {
     "logsumexp": r"\log\sum_j e^{x_j}",
     "cross_entropy": r"\log\sum_j e^{x_j} - x_{\text{target}}",
     "linear_cross_entropy": r"\text{cross\_entropy}(h\,W^\top + b,\ \text{target})",
+    "kl_divergence": r"\sum_c q_c\log\frac{q_c}{p_c},\quad p = \text{softmax}(x/T),\ q = \text{softmax}(y/T)",
+    "js_divergence": r"\beta\sum_c q_c\log\frac{q_c}{m_c} + (1 - \beta)\sum_c p_c\log\frac{p_c}{m_c},\quad m = \beta q + (1 - \beta)p",
+    "top_k_kl_divergence": r"\sum_k q_k(\log q_k - \log p_{i_k})",
+    "linear_kl_div": r"\text{kl\_divergence}(h\,W^\top + b,\ h'\,W'^\top + b')",
+    "linear_jsd": r"\text{js\_divergence}(h\,W^\top + b,\ h'\,W'^\top + b')",
     "binary_cross_entropy_with_logits": r"-w\,(p\,t\log\sigma(x) + (1 - t)\log\sigma(-x))",
     "gaussian_mixture_nll_loss": r"-\log\sum_c\varphi_c\prod_d\mathcal N(y_d;\,\mu_{cd},\,\sigma_{cd})",
 }

@@ -38,6 +38,8 @@ ELSEWHERE = {
     *("nll_loss", "NLLLoss", "Softmax2d"),
 }
 ELSEWHERE |= {"binary_cross_entropy_with_logits", "BCEWithLogitsLoss"}
+ELSEWHERE |= {"kl_divergence", "js_divergence", "top_k_kl_divergence"}  # test_distillation.py
+ELSEWHERE |= {"linear_kl_div", "linear_jsd"}
 ELSEWHERE |= {"gaussian_mixture_nll_loss", "MixtureDensityHead"}
 FUNCTIONS = [name for name in F.OWN if callable(getattr(F, name)) and name not in ELSEWHERE]
 MODULES = [n for n in nn.OWN if n not in {*ELSEWHERE, "functional"}]

@@ -59,7 +59,10 @@ def test_the_code_of_the_pages_runs() -> None:
     logits, target = torch.randn(8, 5, requires_grad=True) * 1, torch.randint(5, (8,))
     hidden, weight = torch.randn(8, 4, requires_grad=True), torch.randn(5, 4, requires_grad=True)
     tensors = {"logits": logits, "target": target, "hidden": hidden, "weight": weight}
-    assert run_blocks((ROOT / "docs/losses.md").read_text(), common | tensors) == 2
+    tensors |= {
+        f"teacher_{name}": tensors[name].detach() for name in ("logits", "hidden", "weight")
+    }
+    assert run_blocks((ROOT / "docs/losses.md").read_text(), common | tensors) == 3
 
 
 @pytest.mark.parametrize("results", ["speed.json", "avx2/speed.json"])

@@ -26,7 +26,13 @@ if TYPE_CHECKING and not MYPY:
 
 from activations_ext.export import script_as_torchs
 from activations_ext.functional.binary import binary_cross_entropy_with_logits
+from activations_ext.functional.divergences import (
+    js_divergence,
+    kl_divergence,
+    top_k_kl_divergence,
+)
 from activations_ext.functional.dropouts import SERLU_MINIMUM, shift_dropout
+from activations_ext.functional.linear_divergences import linear_jsd, linear_kl_div
 from activations_ext.functional.linear_losses import linear_cross_entropy
 from activations_ext.functional.losses import cross_entropy, nll_loss
 from activations_ext.functional.mixtures import gaussian_mixture_nll_loss
@@ -93,9 +99,13 @@ __all__ = [
     "hardswish",
     "hardtanh",
     "hardtanh_",
+    "js_divergence",
+    "kl_divergence",
     "leaky_relu",
     "leaky_relu_",
     "linear_cross_entropy",
+    "linear_jsd",
+    "linear_kl_div",
     "log_softmax",
     "logsigmoid",
     "logsumexp",
@@ -123,6 +133,7 @@ __all__ = [
     "tanhshrink",
     "threshold",
     "threshold_",
+    "top_k_kl_divergence",
 ]
 OWN = tuple(__all__)
 """What is this package's own; the other public names are torch's."""

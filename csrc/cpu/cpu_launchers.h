@@ -39,6 +39,11 @@ class CpuLaunchers final : public Launchers {
                                     const RowsOfLogits& of,
                                     const RowStatisticsTensors& row) const override;
 
+  bool has_divergences() const override { return true; }
+  std::pair<at::Tensor, at::Tensor> divergence(const Divergence& of) const override;
+  at::Tensor divergence_backward(const at::Tensor& grad, const Divergence& of,
+                                 const at::Tensor& statistics, bool overwrite) const override;
+
   at::Tensor binary_losses(const BinaryTensors& of) const override;
   at::Tensor binary_sum(const BinaryTensors& of, double divisor) const override;
   at::Tensor binary_backward(const at::Tensor& grad_output, double scale,

@@ -7,6 +7,7 @@
 
 #include "../contract/activation.h"
 #include "../contract/registry.h"
+#include "../device/divergence_job.h"
 #include "../device/mixture_job.h"
 #include "../device/row_job.h"
 
@@ -72,6 +73,13 @@ struct StatisticsKernels {
                    int64_t end);
 };
 
+// Of rows [begin, end); see divergence_rows.h.
+struct DivergenceKernels {
+  void (*forward)(const DivergenceRows& job, void* value, int64_t begin, int64_t end);
+  void (*backward)(const DivergenceRows& job, const void* grad, Matrix<void*> out, bool stream,
+                   int64_t begin, int64_t end);
+};
+
 // The operands are the output (not for the sum), for the gradient grad_output, then logits, target,
 // pos_weight and weight. The function is a BinaryOptions.
 struct BinaryOptions {
@@ -97,6 +105,7 @@ struct KernelTable {
   RandomKernel random[RandomActivations::kSize][kNumbers];
   SoftmaxKernels softmax[kNumbers], log_softmax[kNumbers];
   StatisticsKernels statistics[kNumbers];
+  DivergenceKernels divergence[kNumbers];
   BinaryKernels binary_cross_entropy[kNumbers], focal_binary_cross_entropy[kNumbers];
   MixtureKernels mixture[kNumbers];
 };

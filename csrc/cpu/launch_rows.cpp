@@ -8,17 +8,10 @@
 #include "../device/checks.h"
 #include "cpu_launchers.h"
 #include "long_rows.h"
-#include "share.h"
+#include "share_rows.h"
 
 namespace activations_ext::cpu {
 namespace {
-
-template <class Work>
-void for_rows(const RowShape& shape, const Work& work) {
-  // With few classes, whole vectors of rows; only the speed depends on it.
-  const int64_t block = shape.classes > kFewClasses ? 1 : kMaxLanes;
-  share(shape.rows, block, worth::kLogits / std::max<int64_t>(1, shape.classes) + 1, work);
-}
 
 at::Tensor contiguous_output(const at::Tensor& like) {
   if (like.is_contiguous()) return empty_output(like, {});

@@ -1,6 +1,7 @@
 // The first pass over rows, which computes their RowSums.
 #pragma once
 
+#include "../losses/row_sums.h"
 #include "row_sweep.h"
 
 namespace activations_ext::cpu {

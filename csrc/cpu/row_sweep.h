@@ -299,6 +299,36 @@ struct SomeRows {
   }
 };
 
+// The rows of a group as lanes: lane r is row first_row + r, and lanes without a row repeat the
+// last one.
+template <class S, class Group>
+struct RowLanes {
+  using V = ComputeVec<S>;
+  using Number = typename V::Number;
+  static constexpr int kWidth = kLanes<S>;
+
+  const Group& group;
+
+  int64_t row(int lane) const { return group.first_row + std::min(lane, group.rows - 1); }
+
+  // Of an array with a number for each row; nullptr is 0.
+  V read(const void* numbers) const {
+    const auto* from = static_cast<const Number*>(numbers);
+    if (from == nullptr) return V(0.0);
+    if constexpr (!Group::kMixed) return V(double(from[group.first_row]));
+    if (group.rows == kWidth) return load(from + group.first_row);
+    alignas(64) Number lanes[kWidth];
+    for (int lane = 0; lane < kWidth; ++lane) lanes[lane] = from[row(lane)];
+    return load(lanes);
+  }
+  void write(void* numbers, V x) const {
+    if (numbers == nullptr) return;
+    Number* to = static_cast<Number*>(numbers) + group.first_row;
+    if (group.rows == kWidth) return cpu::store<false>(to, x);
+    for (int lane = 0; lane < group.rows; ++lane) to[lane] = x.native[lane];
+  }
+};
+
 template <class S>
 bool is_one_row(const RowShape& shape, const Operands<S>& operands, int64_t few = kFewClasses) {
   return operands.a.classes_side_by_side() && operands.b.classes_side_by_side() &&

@@ -6,18 +6,16 @@
 
 namespace activations_ext::cpu {
 
-// The rows of a group as lanes: lane r is row first_row + r, and lanes without a row repeat the
-// last one.
+// The rows of a group as lanes, with their targets.
 template <class S, class Group>
-struct Lanes {
-  using V = ComputeVec<S>;
-  using Number = typename V::Number;
-  static constexpr int kWidth = kLanes<S>;
+struct Lanes : RowLanes<S, Group> {
+  using typename RowLanes<S, Group>::V;
+  using typename RowLanes<S, Group>::Number;
+  using RowLanes<S, Group>::kWidth, RowLanes<S, Group>::group, RowLanes<S, Group>::row;
 
-  const Group& group;
   int64_t target[kWidth];  // the class, or −1 for none
 
-  Lanes(const StatisticsRows& job, const Group& of) : group(of) {
+  Lanes(const StatisticsRows& job, const Group& of) : RowLanes<S, Group>{of} {
     for (int lane = 0; lane < kWidth; ++lane) {
       target[lane] = -1;
       if (job.target == nullptr || (lane > 0 && !Group::kMixed)) continue;
@@ -31,24 +29,6 @@ struct Lanes {
     }
   }
 
-  int64_t row(int lane) const { return group.first_row + std::min(lane, group.rows - 1); }
-
-  // Of an array with a number for each row; nullptr is 0.
-  V read(const void* numbers) const {
-    const auto* from = static_cast<const Number*>(numbers);
-    if (from == nullptr) return V(0.0);
-    if constexpr (!Group::kMixed) return V(double(from[group.first_row]));
-    if (group.rows == kWidth) return load(from + group.first_row);
-    alignas(64) Number lanes[kWidth];
-    for (int lane = 0; lane < kWidth; ++lane) lanes[lane] = from[row(lane)];
-    return load(lanes);
-  }
-  void write(void* numbers, V x) const {
-    if (numbers == nullptr) return;
-    Number* to = static_cast<Number*>(numbers) + group.first_row;
-    if (group.rows == kWidth) return cpu::store<false>(to, x);
-    for (int lane = 0; lane < group.rows; ++lane) to[lane] = x.native[lane];
-  }
   void write_classes(int64_t* classes, const std::array<int64_t, kWidth>& of) const {
     std::copy(of.begin(), of.begin() + group.rows, classes + group.first_row);
   }

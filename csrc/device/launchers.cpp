@@ -29,6 +29,14 @@ const Launchers& launchers_on(c10::Device device) {
   return *launchers_of[int(device.type())];
 }
 
+std::pair<at::Tensor, at::Tensor> Launchers::divergence(const Divergence& of) const {
+  TORCH_CHECK_NOT_IMPLEMENTED(false, "row_divergence has no kernel for ", of.logits.device());
+}
+at::Tensor Launchers::divergence_backward(const at::Tensor&, const Divergence& of,
+                                          const at::Tensor&, bool) const {
+  TORCH_CHECK_NOT_IMPLEMENTED(false, "row_divergence has no kernel for ", of.logits.device());
+}
+
 void Launchers::pointwise_in_place(const Pointwise& op, const at::Tensor& input) const {
   if (input.is_non_overlapping_and_dense()) return pointwise_into(input, op, input, {});
   at::AutoDispatchBelowADInplaceOrView below;

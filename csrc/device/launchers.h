@@ -9,6 +9,7 @@
 
 #include "../contract/pointwise.h"
 #include "../losses/logit_map.h"
+#include "divergence_job.h"
 #include "mixture_job.h"
 
 namespace activations_ext {
@@ -37,6 +38,15 @@ struct Wanted {
 struct CrossEntropyTensors {
   at::Tensor loss, share;
   RowStatisticsTensors row;
+};
+
+// Of the rows of `logits` along `dim` from those of `teacher`, of one shape and dtype; both are
+// multiplied by `scale` first. See losses/divergence.h.
+struct Divergence {
+  at::Tensor logits, teacher;
+  int64_t dim;
+  DivergenceKind kind;
+  double beta, scale;
 };
 
 // Binary cross-entropy of logits, all of one dtype and shape. A weight that is undefined is 1; the
@@ -103,6 +113,14 @@ class Launchers {
   virtual at::Tensor cross_entropy_backward(const at::Tensor& grad_output, const at::Tensor& share,
                                             const RowsOfLogits& of,
                                             const RowStatisticsTensors& row) const = 0;
+
+  // The divergence of each row, and the statistics that the gradient needs. Only where
+  // `has_divergences`.
+  virtual bool has_divergences() const { return false; }
+  virtual std::pair<at::Tensor, at::Tensor> divergence(const Divergence& of) const;
+  // `grad` has a number for each row. With `overwrite` the result overwrites the logits.
+  virtual at::Tensor divergence_backward(const at::Tensor& grad, const Divergence& of,
+                                         const at::Tensor& statistics, bool overwrite) const;
 
   virtual at::Tensor binary_losses(const BinaryTensors& of) const = 0;
   // Their sum / `divisor`, a tensor without dimensions. The order of the sum depends on the number

@@ -10,6 +10,7 @@
 
 #include "../activations/softplus.h"
 #include "../device/mixture_job.h"
+#include "shared.h"
 
 namespace activations_ext {
 
@@ -116,11 +117,5 @@ struct Deviation {
 
 // D/2·log 2π
 constexpr double normalizer(int64_t dimensions) { return 0.918938533204672742 * dimensions; }
-
-// share·slope, and 0 for a share of 0 even where the slope is infinite.
-template <class T>
-constexpr T shared(T share, T slope) {
-  return where(share == T(0.0), T(0.0), share * slope);
-}
 
 }  // namespace activations_ext

@@ -15,6 +15,7 @@ void fill_prelu(KernelTable& table);
 void fill_random(KernelTable& table);
 void fill_softmax(KernelTable& table);
 void fill_statistics(KernelTable& table);
+void fill_divergence(KernelTable& table);
 void fill_binary_cross_entropy(KernelTable& table);
 void fill_mixture(KernelTable& table);
 
@@ -38,6 +39,7 @@ PyMODINIT_FUNC JOIN(PyInit_, CPU_MODULE)() {
     fill_random(all);
     fill_softmax(all);
     fill_statistics(all);
+    fill_divergence(all);
     fill_binary_cross_entropy(all);
     fill_mixture(all);
     return all;
