@@ -24,6 +24,8 @@ DTYPES = (torch.float32, torch.bfloat16)
 Compute = Callable[[Tensor], Tensor]
 COLUMNS = ("ours", "torch", "torch.compile", "ONNX Runtime")
 FOCAL = "cross_entropy, focal_gamma=2"
+CLASSES = "cross_entropy, return_argmax"
+SCALED = "cross_entropy, logit_scale"
 BINARY = "binary_cross_entropy_with_logits"
 FOCAL_BINARY = BINARY + ", focal_gamma=2"
 
@@ -40,13 +42,49 @@ def binary_focal_loss(logits: Tensor, target: Tensor) -> Tensor:
     return (rest**2 * losses).mean()
 
 
+def loss_and_classes(logits: Tensor, target: Tensor) -> Tensor:
+    logits.detach().argmax(1)
+    return reference.cross_entropy(logits, target)
+
+
+def loss_of_scaled(logits: Tensor, target: Tensor) -> Tensor:
+    return reference.cross_entropy(logits / 0.7, target)
+
+
+def divergence(logits: Tensor, teacher: Tensor) -> Tensor:
+    p, q = logits.log_softmax(1), teacher.log_softmax(1)
+    return reference.kl_div(p, q, reduction="batchmean", log_target=True)
+
+
+def jensen_shannon(logits: Tensor, teacher: Tensor) -> Tensor:
+    a, b = logits.log_softmax(1), teacher.log_softmax(1)
+    log_m = torch.logaddexp(a, b) - 0.6931471805599453
+    of = partial(reference.kl_div, log_m, reduction="batchmean", log_target=True)
+    return 0.5 * (of(a) + of(b))
+
+
+def ours_with_classes(logits: Tensor, target: Tensor) -> Tensor:
+    result: Tensor = F.cross_entropy(logits, target, return_argmax=True)[0]
+    return result
+
+
+# Ours, and what one writes with torch.
+COMPOSITES: dict[str, tuple[Callable[..., Any], Callable[..., Tensor]]] = {
+    FOCAL: (partial(F.cross_entropy, focal_gamma=2.0), focal_loss),
+    FOCAL_BINARY: (
+        partial(F.binary_cross_entropy_with_logits, focal_gamma=2.0),
+        binary_focal_loss,
+    ),
+    CLASSES: (ours_with_classes, loss_and_classes),
+    SCALED: (partial(F.cross_entropy, logit_scale=1 / 0.7), loss_of_scaled),
+    "kl_divergence": (F.kl_divergence, divergence),
+    "js_divergence": (F.js_divergence, jensen_shannon),
+}
+
+
 def functions_of(name: str) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
     """Ours and torch's."""
-    if name == FOCAL:
-        return partial(F.cross_entropy, focal_gamma=2.0), focal_loss
-    if name == FOCAL_BINARY:
-        return partial(F.binary_cross_entropy_with_logits, focal_gamma=2.0), binary_focal_loss
-    return getattr(F, name), getattr(reference, name)
+    return COMPOSITES.get(name) or (getattr(F, name), getattr(reference, name))
 
 
 def times(
@@ -106,10 +144,12 @@ def onnx_runtime(operator: str, input: Tensor, **attributes: Any) -> dict[str, C
 def row(name: str, shape: tuple[int, ...], dtype: torch.dtype, both: bool, seconds: float) -> str:
     input, options = torch.randn(shape, dtype=dtype), {}
     target: tuple[Tensor, ...] = ()
-    if name in ("cross_entropy", FOCAL):
+    if name.startswith("cross_entropy"):
         target = (torch.randint(0, shape[1], shape[:1]),)
     elif name in (BINARY, FOCAL_BINARY):
         target = (torch.rand(shape, dtype=dtype),)
+    elif name.endswith("divergence"):
+        target = (torch.randn(shape, dtype=dtype),)
     else:
         options = {"dim": 1}
     measured = times(name, input, both, seconds, *target, **options)
@@ -125,8 +165,9 @@ def rows() -> list[tuple[str, tuple[int, ...], torch.dtype]]:
     maps = [("softmax", shape, dtype) for shape in SOFTMAX_SHAPES for dtype in DTYPES]
     maps += [("log_softmax", shape, torch.float32) for shape in SOFTMAX_SHAPES]
     binary = [(name, (2**20,), dtype) for name in (BINARY, FOCAL_BINARY) for dtype in DTYPES]
-    focal = [(FOCAL, shape, torch.float32) for shape in ((2048, 32_000), (8192, 10))]
-    return [*losses, *focal, *maps, *binary]
+    names = [name for name in COMPOSITES if name != FOCAL_BINARY]
+    more = [(n, s, d) for n in names for s in ((2048, 32_000), (8192, 10)) for d in DTYPES]
+    return [*losses, *more, *maps, *binary]
 
 
 def table(seconds: float) -> str:

@@ -4,6 +4,7 @@
 #include <limits>
 #include <memory>
 
+#include "cpu/divergence_rows.h"
 #include "cpu/softmax_rows.h"
 #include "cpu/statistics_rows.h"
 
@@ -94,6 +95,21 @@ struct Checks {
     return all_noticed;
   }
 
+  void divergences() const {
+    DivergenceKernels table[kNumbers];
+    fill_table<S>(table, kNumber);
+    const DivergenceKernels& kernels = table[int(kNumber)];
+    Array<S> logits(rows * classes), teacher(rows * classes), out(rows * classes);
+    Array<Compute> values(rows), statistics(kDivergenceStatistics * rows);
+    for (int kind = 0; kind < kDivergenceKinds; ++kind) {
+      const DivergenceRows job = {
+          shape, input(logits), input(teacher), DivergenceKind(kind), 0.3, 0.5, statistics};
+      kernels.forward(job, values, 0, rows);
+      kernels.backward(job, values, output(out), /*stream=*/true, 0, rows);
+      kernels.backward(job, values, output(logits), /*stream=*/false, 0, rows);
+    }
+  }
+
   template <class F>
   void softmax() const {
     SoftmaxKernels table[kNumbers];
@@ -120,6 +136,7 @@ bool run() {
       for (const bool classes_outside : {false, true}) {
         const Checks<S> checks(rows, classes, classes_outside);
         all_noticed &= checks.statistics();
+        checks.divergences();
         checks.template softmax<Softmax>();
         checks.template softmax<LogSoftmax>();
       }
