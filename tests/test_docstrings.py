@@ -33,7 +33,7 @@ OTHERS = {
     **{
         f"{module.__name__}.{name}": getattr(module, name)
         for module, names in (
-            (likelihood, ("Gaussian", "Bernoulli", "Categorical", "MixtureOfGaussians")),
+            (likelihood, [n for n in likelihood.__all__ if n[0].isupper() and n != "Likelihood"]),
             (monitor, ("ActivationMonitor",)),
             (compiled, ("in_compiled_graphs",)),
             (export, ("keep_operators", "to_torch_")),

@@ -45,35 +45,11 @@ class LinearStatistics(torch.autograd.Function):
     that is kept, as the last of the outputs, which no other code sees."""
 
     @staticmethod
-    def forward(
-        hidden: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        classes: Tensor | None,
-        weights: Tensor | None,
-        ignore_index: int,
-        softcap: float,
-        logit_scale: float,
-        expected: bool,
-        argmax: bool,
-        budget: int,
-        keep: bool,
-    ) -> tuple[Tensor | None, ...]:
-        of = Linear(
-            hidden,
-            weight,
-            bias,
-            classes,
-            weights,
-            ignore_index,
-            softcap,
-            logit_scale,
-            expected,
-            argmax,
-            budget,
-        )
+    def forward(*inputs: Any) -> tuple[Tensor | None, ...]:
+        """``inputs`` are those of ``Linear``, and whether the logits are to be kept."""
+        of, keep = Linear(*inputs[:11]), inputs[11]
         row, logits = statistics_in_chunks(of)
-        return (*row, logits if keep and of.rows >= hidden.shape[0] else None)
+        return (*row, logits if keep and of.rows >= of.hidden.shape[0] else None)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor | None, ...]) -> None:
@@ -137,41 +113,14 @@ class LinearLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        hidden: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        classes: Tensor | None,
-        weights: Tensor | None,
-        a: Tensor,
-        b: Tensor | None,
-        c: Tensor | None,
-        z: Tensor | None,
-        ignore_index: int,
-        softcap: float,
-        logit_scale: float,
-        expected: bool,
-        argmax: bool,
-        budget: int,
-        gamma: float,
-        needed: tuple[bool, bool, bool],
-    ) -> tuple[Tensor | None, ...]:
-        of = Linear(
-            hidden,
-            weight,
-            bias,
-            classes,
-            weights,
-            ignore_index,
-            softcap,
-            logit_scale,
-            expected,
-            argmax,
-            budget,
-        )
+    def forward(*inputs: Any) -> tuple[Tensor | None, ...]:
+        """``inputs`` are the tensors of ``Linear``, the factors, the rest of ``Linear``, γ, and
+        which of the first three need a gradient."""
+        tensors, (a, b, c, z), options, (gamma, needed) = _parts(inputs)
+        of = Linear(*tensors, *options)
         factors = Factors(a, b, c, z, gamma)
         scale = scale_for(of, *sizes_of(factors)) if any(needed) else None
-        ignored = None if classes is None else classes == ignore_index
+        ignored = None if of.classes is None else of.classes == of.ignore_index
         total, largest, gradients = sum_and_gradients(of, factors, ignored, scale, needed)
         return (total, largest, scale, *gradients)
 
@@ -179,7 +128,7 @@ class LinearLoss(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
         made = [gradient for gradient in output[3:] if gradient is not None]
         ctx.save_for_backward(*inputs[:9])
-        ctx.options, ctx.gamma, ctx.needed = inputs[9:15], *inputs[15:]
+        _, _, ctx.options, (ctx.gamma, ctx.needed) = _parts(inputs)
         ctx.made, ctx.scale = made, output[2]
         ctx.mark_non_differentiable(*(o for o in output[1:] if o is not None))
         ctx.set_materialize_grads(False)
@@ -212,6 +161,10 @@ class LinearLoss(torch.autograd.Function):
             sizes_of(factors),
         )
         return (*again, *[None] * 14)
+
+
+def _parts(inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], ...]:
+    return inputs[:5], inputs[5:9], inputs[9:15], inputs[15:]
 
 
 def sizes_of(factors: Factors) -> tuple[Tensor | None, ...]:
