@@ -160,3 +160,37 @@ print("not read")
 def test_ignored_rows_are_not_read() -> None:
     """They are in memory that may not be read, forward and backward."""
     assert run_python(PROTECTED).strip() == "not read"
+
+
+@pytest.mark.compiler
+@pytest.mark.parametrize("more", [{}, {"reduction": "none"}, {"return_log_prob": True}])
+def test_compiled_graphs_drop_ignored_rows(more: dict[str, Any]) -> None:
+    """Before the product: 0·NaN would be NaN. An lse, which ignored rows have too, keeps them."""
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(40, 6), torch.randn(11, 6, requires_grad=True)
+    target = torch.randint(11, (40,))
+    target[10:] = -100
+    hidden[20:] = torch.nan
+    hidden.requires_grad_()
+
+    def loss(h: Tensor, w: Tensor, t: Tensor) -> Tensor:
+        result = F.linear_cross_entropy(h, w, t, **more)
+        return sum(part.sum() for part in result) if isinstance(result, tuple) else result.sum()
+
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    for ignored in (target, torch.full_like(target, -100), target.clamp_min(0)):
+        values = hidden if (ignored == -100).any() else torch.randn(40, 6, requires_grad=True)
+        results = [
+            (one := f(values, weight, ignored), *torch.autograd.grad(one, (values, weight)))
+            for f in (compiled, loss)
+        ]
+        for a, b in zip(*results, strict=True):
+            torch.testing.assert_close(a, b, equal_nan=bool((ignored == -100).all()))
+        assert all(part.isfinite().all() for part in results[0]) or (ignored == -100).all()
+    lse = torch.compile(
+        lambda h, w, t: F.linear_cross_entropy(h, w, t, return_lse=True)[1], backend="aot_eager"
+    )
+    assert lse(hidden, weight, target)[10:20].isfinite().all()
+    with pytest.raises(IndexError, match=r"position \[3\]"):
+        compiled(hidden, weight, target.index_fill(0, torch.tensor([3]), 11))

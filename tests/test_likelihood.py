@@ -19,6 +19,7 @@ from activations_ext.likelihood import (
     Likelihood,
     LogitNormal,
     MixtureOfGaussians,
+    MixtureOfMultivariateGaussians,
     NegativeBinomial,
     Poisson,
     StudentT,
@@ -44,6 +45,8 @@ FAMILIES: dict[str, Likelihood] = {
     "mixture exp": MixtureOfGaussians(3),
     "mixture softplus": MixtureOfGaussians(3, "softplus", 0.0),
     "mixture elu": MixtureOfGaussians(3, "elu", 0.2),
+    "full mixture": MixtureOfMultivariateGaussians(3),
+    "full mixture softplus": MixtureOfMultivariateGaussians(2, "softplus", 0.1),
 }
 DIMENSIONS = 4
 

@@ -17,6 +17,7 @@ from activations_ext.likelihood import (
     Likelihood,
     LogitNormal,
     MixtureOfGaussians,
+    MixtureOfMultivariateGaussians,
     NegativeBinomial,
     Poisson,
     StudentT,
@@ -215,6 +216,39 @@ def test_shares_close_to_the_ends() -> None:
         torch.testing.assert_close(losses.double(), exact, rtol=1e-5, atol=1e-5)
         (grad,) = torch.autograd.grad(losses.sum(), outputs)
         assert grad.isfinite().all()
+
+
+def test_a_full_mixture_of_diagonals_is_the_diagonal_one() -> None:
+    full, diagonal = MixtureOfMultivariateGaussians(3), MixtureOfGaussians(3)
+    outputs, target = drawn(diagonal, 7)
+    logits, mean, raw = diagonal.parts(outputs)
+    below = torch.zeros(7, 3, DIMENSIONS * (DIMENSIONS - 1) // 2)
+    entries = torch.cat([raw, below], -1).flatten(1)
+    wide = torch.cat([logits, mean.flatten(1), entries], -1)
+    for reduction in ("none", "mean"):
+        torch.testing.assert_close(
+            full.nll(wide, target, reduction), diagonal.nll(outputs, target, reduction)
+        )
+    variance = full.covariance(wide).diagonal(dim1=-2, dim2=-1)
+    torch.testing.assert_close(variance, diagonal.variance(outputs))
+    with pytest.raises(ValueError, match="'outputs' to have a last dimension of 3·"):
+        full.parts(wide[:, 3:])
+    with pytest.raises(ValueError, match="'components' to be at least 1"):
+        MixtureOfMultivariateGaussians(0)
+
+
+def test_the_covariance_of_a_full_mixture_is_that_of_its_samples() -> None:
+    family = MixtureOfMultivariateGaussians(2)
+    outputs = outputs_of(family, 1).detach()
+    torch.manual_seed(0)
+    samples = family.sample(outputs, (200_000,))[:, 0]
+    expected = torch.cov(samples.t())
+    torch.testing.assert_close(family.covariance(outputs)[0], expected, rtol=0.05, atol=0.1)
+    far = torch.full((1, DIMENSIONS), 1e6, dtype=torch.float64)  # where the density underflows
+    assert family.nll(outputs, far).isfinite()
+    half = family.nll(outputs.bfloat16(), samples[:1].bfloat16())
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.double(), family.nll(outputs, samples[:1]), rtol=0.05, atol=0.1)
 
 
 @pytest.mark.parametrize("deviation", [0.1, 1.0, 6.0])

@@ -39,6 +39,11 @@ class Linear(NamedTuple):
     budget: int
     """The bytes that the logits of a chunk may take; their gradient overwrites them."""
 
+    def at(self, rows: Tensor) -> Linear:
+        """Of these rows alone; the weights are the classes'."""
+        classes = None if self.classes is None else self.classes.index_select(0, rows)
+        return self._replace(hidden=self.hidden.index_select(0, rows), classes=classes)
+
     @property
     def dtype(self) -> torch.dtype:
         """The logits': wider than the hidden states' where the probabilities of the targets are."""
@@ -117,6 +122,22 @@ class Linear(NamedTuple):
             grads.weighted_sum,
         )
         return logits
+
+
+def rows_with_a_loss(classes: Tensor, count: int, ignore_index: int) -> Tensor | None:
+    """The others need no product either. None for all, and on a GPU, which would be waited for."""
+    if classes.device.type != "cpu":
+        return None
+    _C.check_classes(classes, count, ignore_index)
+    kept = classes != ignore_index
+    return None if kept.all() else kept.nonzero().squeeze(1)
+
+
+def spread(numbers: Tensor, rows: Tensor | None, count: int) -> Tensor:
+    """Of ``rows``, among ``count`` rows; 0 for the others. Not of what was not requested."""
+    if rows is None or numbers.shape[:1] != rows.shape:
+        return numbers
+    return numbers.new_zeros((count, *numbers.shape[1:])).index_copy(0, rows, numbers)
 
 
 def are_plain(*tensors: Tensor | None) -> bool:

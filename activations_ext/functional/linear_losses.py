@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 
-import activations_ext._C as _C
 from activations_ext._call import has_kernel, is_wrapper, overridable
 from activations_ext._torchs import torchs
 from activations_ext.functional import linear_ops  # noqa: F401 — for compiled graphs
-from activations_ext.functional.linear_chunks import default_budget
+from activations_ext.functional.linear_chunks import default_budget, rows_with_a_loss, spread
 from activations_ext.functional.linear_rows import LinearLoss, LinearStatistics
 from activations_ext.functional.losses import as_integer, cross_entropy, fits
 from activations_ext.functional.row_losses import (
@@ -104,7 +103,7 @@ def linear_cross_entropy(
 
     Raises:
         IndexError: a class is neither ``ignore_index`` nor from 0 to C − 1; with its position,
-            which in a GPU's message and in a compiled graph counts from the beginning of a chunk.
+            which in a GPU's message counts from the beginning of a chunk.
         RuntimeError, ValueError: as torch's function, for shapes, dtypes and options that do not
             fit.
 
@@ -183,9 +182,11 @@ def linear_cross_entropy(
         isinstance(argument, Tensor) and argument.requires_grad for argument in beside_logits
     )
     one_number = reduction != "none" and not asked.differentiable and not differentiated
-    rows = None if is_dynamo_compiling() else _rows_with_a_loss(terms, of_input[0], ignored)
-    if asked.lse or asked.entropy:  # which ignored rows have, too
-        rows = None
+    # Ignored rows have an lse and an entropy, too.
+    skip_ignored = terms.classes is not None and not (asked.lse or asked.entropy)
+    rows = None
+    if skip_ignored and terms.classes is not None and not is_dynamo_compiling():
+        rows = rows_with_a_loss(terms.classes, linear_weight.shape[0], ignored)
     count = input.shape[0]
     options = (ignored, softcap, logit_scale, return_entropy, asked.classes, memory_budget)
     with torch.autocast(input.device.type, enabled=False):
@@ -199,10 +200,10 @@ def linear_cross_entropy(
             loss = loss.to(loss_dtype)
             beside: tuple[Tensor, ...] = ()
             if largest is not None:
-                beside = asked.of_classes(terms, _spread(largest, rows, count))
+                beside = asked.of_classes(terms, spread(largest, rows, count))
         else:
-            row = _statistics(of, options)
-            row = Statistics(*(_spread(numbers, rows, count) for numbers in row))
+            row = _statistics(of, options, skip_ignored)
+            row = Statistics(*(spread(numbers, rows, count) for numbers in row))
             loss = loss_of_rows(terms, row, reduction, num_items, zero_if_empty, loss_dtype)
             beside = asked.of(terms, row)
     if single:
@@ -216,29 +217,15 @@ _Options = tuple[int, float, float, bool, bool, int]
 """The rest of ``Linear``."""
 
 
-def _spread(numbers: Tensor, rows: Tensor | None, count: int) -> Tensor:
-    """Of ``rows``, among ``count`` rows; 0 for the others. Not of what was not requested."""
-    if rows is None or numbers.shape != rows.shape:
-        return numbers
-    return numbers.new_zeros(count).index_copy(0, rows, numbers)
-
-
-def _statistics(of: _Of, options: _Options) -> Statistics:
+def _statistics(of: _Of, options: _Options, skip_ignored: bool) -> Statistics:
+    """In a compiled graph the operator drops ignored rows by itself."""
     if is_dynamo_compiling():
-        return Statistics(*torch.ops.activations_ext.linear_row_statistics(*of, *options))
+        operator = torch.ops.activations_ext.linear_row_statistics
+        return Statistics(*operator(*of, *options, skip_ignored))
     keep = torch.is_grad_enabled() and any(
         tensor is not None and tensor.requires_grad for tensor in of
     )
     return Statistics(*LinearStatistics.apply(*of, *options, keep)[:6])
-
-
-def _rows_with_a_loss(terms: Terms, count: int, ignore_index: int) -> Tensor | None:
-    """The others need no product either. None for all, and on a GPU, which would be waited for."""
-    classes, kept = terms.classes, terms.kept
-    if classes is None or kept is None or classes.device.type != "cpu":
-        return None
-    _C.check_classes(classes, count, ignore_index)
-    return None if kept.all() else kept.nonzero().squeeze(1)
 
 
 def _unflattened(result: Any, sequences: torch.Size | None) -> Any:

@@ -8,7 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from activations_ext.functional.linear_chunks import Linear, chunked_gradients
+from activations_ext.functional.linear_chunks import (
+    Linear,
+    chunked_gradients,
+    rows_with_a_loss,
+    spread,
+)
 from activations_ext.functional.linear_rows import LinearStatistics, statistics_in_chunks
 from activations_ext.functional.row_losses import check_storages
 from activations_ext.functional.row_statistics import RowGradients
@@ -16,7 +21,8 @@ from activations_ext.functional.row_statistics import RowGradients
 _NAME = "activations_ext::linear_row_statistics"
 _LOGITS = (
     "Tensor hidden, Tensor weight, Tensor? bias, Tensor? classes, Tensor? weights, "
-    "int ignore_index, float softcap, float logit_scale, bool expected, bool argmax, int budget"
+    "int ignore_index, float softcap, float logit_scale, bool expected, bool argmax, int budget, "
+    "bool skip_ignored"
 )
 _library = torch.library.Library("activations_ext", "FRAGMENT")
 
@@ -32,18 +38,41 @@ _define(
 )
 
 
+def _some_rows(arguments: tuple[Any, ...]) -> tuple[Linear, Tensor | None]:
+    """With ``skip_ignored`` those that have a loss, and which they are; None for all."""
+    *parts, skip_ignored = arguments
+    check_storages(*parts[:5])
+    of = Linear(*parts)
+    if of.classes is None:
+        return of, None
+    rows = rows_with_a_loss(of.classes, of.weight.shape[0], of.ignore_index)  # checks them all
+    return (of.at(rows), rows) if skip_ignored and rows is not None else (of, None)
+
+
+def _forward(*arguments: Any) -> tuple[Tensor, ...]:
+    """The statistics of rows that are skipped are 0."""
+    of, rows = _some_rows(arguments)
+    made = statistics_in_chunks(of)[0]
+    return tuple(spread(numbers, rows, arguments[0].shape[0]) for numbers in made)
+
+
 def _backward(grads: list[Tensor | None], *arguments: Any) -> tuple[Tensor, ...]:
     """Gradients that are not needed are tensors without elements."""
     *logits, needed = arguments
-    check_storages(*grads, *logits[:5])
-    of = Linear(*logits)
+    check_storages(*grads)
+    of, rows = _some_rows(tuple(logits))
     by_row = RowGradients(*grads)
+    if rows is not None:
+        by_row = by_row.at(rows)
     made = chunked_gradients(of, lambda part, _: by_row.of(part), tuple(needed), by_row)
-    return tuple(of.hidden.new_empty(0) if gradient is None else gradient for gradient in made)
+    hidden, *others = (
+        of.hidden.new_empty(0) if gradient is None else gradient for gradient in made
+    )
+    return (spread(hidden, rows, arguments[0].shape[0]) if needed[0] else hidden, *others)
 
 
 def _fake(*arguments: Any) -> tuple[Tensor, ...]:
-    of = Linear(*arguments)
+    of = Linear(*arguments[:-1])
     dtype = torch.float64 if of.hidden.dtype == torch.float64 else torch.float32
     asked_for = (True, True, of.classes is not None, of.weights is not None, of.expected)
     rows = of.hidden.shape[0]
@@ -65,16 +94,12 @@ def _gradients(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         list(grads[1:5]), *ctx.saved_tensors, *ctx.options, needed
     )
     results = (gradient if wanted else None for gradient, wanted in zip(made, needed, strict=True))
-    return (*results, *[None] * 8)
-
-
-def _forward(*arguments: Any) -> tuple[Tensor, ...]:
-    check_storages(*arguments[:5])
-    return tuple(statistics_in_chunks(Linear(*arguments))[0])
+    return (*results, *[None] * 9)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     LinearStatistics.setup_context(ctx, inputs, (*output, None))
+    ctx.options = inputs[5:]
 
 
 for _suffix, _kernel, _of_fakes in (

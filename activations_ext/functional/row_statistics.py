@@ -125,6 +125,14 @@ class RowGradients(NamedTuple):
     def of(self, part: slice) -> RowGradients:
         return RowGradients(*(None if grad is None else grad[part] for grad in self))
 
+    def at(self, rows: Tensor) -> RowGradients:
+        return RowGradients(
+            *(
+                None if grad is None or grad.numel() == 0 else grad.index_select(0, rows)
+                for grad in self
+            )
+        )
+
     def times(self, number: Tensor | None) -> RowGradients:
         if number is None:
             return self

@@ -19,6 +19,8 @@ Categorical          a logit for each class (softmax)       cross-entropy
 MixtureOfGaussians   C logits, C·D means, C·D scales        that of a mixture density network
 ===================  =====================================  ====================================
 
+``MixtureOfMultivariateGaussians`` is the last with full covariances.
+
 The logarithm of the likelihood undoes the exponential of sigmoid and softmax: the gradient does not
 vanish where they saturate, as that of the squared error of their values does. (Goodfellow et al.,
 Deep Learning, 6.2.2.)
@@ -27,6 +29,7 @@ Deep Learning, 6.2.2.)
 from activations_ext.likelihood.base import Likelihood, raw_of, scale_of
 from activations_ext.likelihood.classes import Bernoulli, Categorical
 from activations_ext.likelihood.counts import NegativeBinomial, Poisson
+from activations_ext.likelihood.full_covariance import MixtureOfMultivariateGaussians
 from activations_ext.likelihood.gaussian import Gaussian
 from activations_ext.likelihood.heavy_tails import StudentT
 from activations_ext.likelihood.mixture import MixtureOfGaussians
@@ -40,6 +43,7 @@ __all__ = [
     "Likelihood",
     "LogitNormal",
     "MixtureOfGaussians",
+    "MixtureOfMultivariateGaussians",
     "NegativeBinomial",
     "Poisson",
     "StudentT",
