@@ -53,6 +53,7 @@ OPTIONS: list[dict[str, Any]] = [
     dict(zip(("label_smoothing", "z_loss", "softcap", "focal_gamma"), values, strict=True))
     for values in itertools.product((0.0, 0.1), (0.0, 0.01), (0.0, 3.0), (0.0, 2.0))
 ]
+OPTIONS += [{"logit_scale": 0.6}, {"logit_scale": 1.7, "softcap": 3.0, "z_loss": 0.01}]
 
 
 def logits_agree(share: slice, world: int) -> None:

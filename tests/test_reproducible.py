@@ -40,6 +40,13 @@ def calls() -> Iterator[tuple[str, Callable[[Tensor], Tensor]]]:
     weight = numbers(CLASSES).abs()
     yield "weighted", lambda x: F.cross_entropy(x, target, weight.to(x.dtype))
     share = numbers(64, CLASSES, seed=3).sigmoid().round()
+    yield "scaled", lambda x: F.cross_entropy(x, target, logit_scale=0.7)
+    for function in (F.kl_divergence, F.js_divergence):
+        yield function.__name__, lambda x, f=function: f(x, x.detach().flip(1))
+    yield (
+        "focal binary",
+        lambda x: F.binary_cross_entropy_with_logits(x, share.to(x.dtype), focal_gamma=1.5),
+    )
     yield "binary", lambda x: F.binary_cross_entropy_with_logits(x, share.to(x.dtype))
     other = numbers(64, CLASSES, 2, seed=9)
     yield (

@@ -183,10 +183,12 @@ def linear_cross_entropy(
     )
     one_number = reduction != "none" and not asked.differentiable and not differentiated
     # Ignored rows have an lse and an entropy, too.
-    skip_ignored = terms.classes is not None and not (asked.lse or asked.entropy)
+    skip_ignored = not (asked.lse or asked.entropy)
     rows = None
-    if skip_ignored and terms.classes is not None and not is_dynamo_compiling():
-        rows = rows_with_a_loss(terms.classes, linear_weight.shape[0], ignored)
+    if terms.classes is not None and not is_dynamo_compiling():
+        rows = rows_with_a_loss(terms.classes, linear_weight.shape[0], ignored)  # checks them all
+    if not skip_ignored:
+        rows = None
     count = input.shape[0]
     options = (ignored, softcap, logit_scale, return_entropy, asked.classes, memory_budget)
     with torch.autocast(input.device.type, enabled=False):
