@@ -115,8 +115,9 @@ def linear_jsd(
 
     Args:
         beta: β, as ``js_divergence``'s.
-        input, linear_weight, teacher_input, teacher_weight, linear_bias, teacher_bias, temperature,
-            reduction, token_weight, temperature_squared, memory_budget: as ``linear_kl_div``'s.
+        input, linear_weight, teacher_input, teacher_weight: as ``linear_kl_div``'s.
+        linear_bias, teacher_bias, temperature, reduction: as ``linear_kl_div``'s.
+        token_weight, temperature_squared, memory_budget: as ``linear_kl_div``'s.
 
     Raises:
         ValueError, NotImplementedError: as ``js_divergence``.
