@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from activations_ext import nn
 from activations_ext.likelihood import (
     Bernoulli,
     Beta,
@@ -132,6 +133,20 @@ def test_a_cold_mixture_keeps_to_its_largest_component() -> None:
     torch.manual_seed(0)
     samples = family.sample(outputs, (2000,), temperature=0.01)
     assert (samples + 5).abs().max() < 1
+
+
+def test_the_head_passes_weights_and_temperatures_on() -> None:
+    head = nn.MixtureDensityHead(3, 2, components=2)
+    outputs, target = head(torch.randn(4, 3)).detach(), torch.randn(4, 2)
+    mask = torch.tensor([True, False, True, True])
+    assert head.nll(outputs, target, weight=mask).equal(
+        head.likelihood.nll(outputs, target, weight=mask)
+    )
+    draws = []
+    for sample in (head.sample, head.likelihood.sample):
+        torch.manual_seed(0)
+        draws.append(sample(outputs, (3,), temperature=0.5))
+    assert draws[0].equal(draws[1])
 
 
 @pytest.mark.parametrize("name", ["Gaussian exp", "Gaussian", "StudentT", "Beta", "LogitNormal"])

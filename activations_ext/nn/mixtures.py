@@ -59,13 +59,24 @@ class MixtureDensityHead(torch.nn.Module):
         outputs: Tensor = self.linear(input)
         return outputs
 
-    def nll(self, outputs: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-        """Minus the log-likelihood of targets of shape (\\*, out_features)."""
-        return self.likelihood.nll(outputs, target, reduction)
+    def nll(
+        self,
+        outputs: Tensor,
+        target: Tensor,
+        reduction: str = "mean",
+        weight: Tensor | None = None,
+    ) -> Tensor:
+        """Minus the log-likelihood of targets of shape (\\*, out_features), weighted or masked."""
+        return self.likelihood.nll(outputs, target, reduction, weight)
 
-    def sample(self, outputs: Tensor, sample_shape: Size | tuple[int, ...] = ()) -> Tensor:
+    def sample(
+        self,
+        outputs: Tensor,
+        sample_shape: Size | tuple[int, ...] = (),
+        temperature: float = 1.0,
+    ) -> Tensor:
         """Targets of shape (\\*sample_shape, \\*, out_features)."""
-        return self.likelihood.sample(outputs, sample_shape)
+        return self.likelihood.sample(outputs, sample_shape, temperature)
 
     def mean(self, outputs: Tensor) -> Tensor:
         """The expected target, (\\*, out_features)."""
