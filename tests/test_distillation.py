@@ -338,6 +338,23 @@ def test_linear(name: str, weighted: bool, reduction: str, budget: int) -> None:
             torch.testing.assert_close(a, b)
 
 
+def test_linear_of_one_row_and_of_a_wider_teacher() -> None:
+    student, teacher = layers(torch.float32)
+    wide = [part.detach().double() for part in teacher]
+    one = F.linear_kl_div(student[0][0, 0], student[1], teacher[0][0, 0], teacher[1])
+    expected = F.linear_kl_div(student[0][0, :1], student[1], teacher[0][0, :1], teacher[1])
+    torch.testing.assert_close(one, expected)
+    loss = F.linear_kl_div(*student[:2], *wide[:2])
+    torch.testing.assert_close(loss, F.linear_kl_div(*student[:2], *teacher[:2]))
+    grads = torch.autograd.grad(loss, student[:2], create_graph=True)
+    assert all(grad.dtype == torch.float32 for grad in grads)
+    once = torch.autograd.grad(F.linear_kl_div(*student[:2], *wide[:2]), student[:2])
+    for a, b in zip(grads, once, strict=True):
+        torch.testing.assert_close(a, b)
+    with pytest.raises(TypeError, match="'memory_budget' to be an integer"):
+        F.linear_kl_div(*student[:2], *teacher[:2], memory_budget=1e6)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("name", LINEAR)
 def test_second_derivatives_of_linear(name: str) -> None:
     student, teacher = layers(torch.float64, rows=(2,))

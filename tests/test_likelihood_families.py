@@ -57,6 +57,8 @@ def test_targets_of_weight_0_have_no_part(name: str) -> None:
         (grad,) = torch.autograd.grad(mean, outputs)
         assert (grad[~mask] == 0).all()
         assert grad.isfinite().all()
+    part = (outputs.float()[:1, :1], target[:1, :1], "none")
+    assert family.nll(*part, mask.double()[:1, :1]).dtype == family.nll(*part).dtype
     with pytest.raises(ValueError, match="'weight' to have a number for each target"):
         family.nll(outputs, target, weight=weight[0])
 

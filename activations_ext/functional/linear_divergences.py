@@ -32,6 +32,7 @@ from activations_ext.functional.linear_chunks import (
     scale_for,
     times,
 )
+from activations_ext.functional.losses import as_integer
 from activations_ext.functional.row_losses import result_dtype
 from activations_ext.functional.row_statistics import ordered_sum
 
@@ -164,6 +165,7 @@ def _divergence(
     memory_budget: int,
 ) -> Tensor:
     check_options(name, temperature, reduction)
+    memory_budget = as_integer(name, "memory_budget", memory_budget)
     if memory_budget <= 0:
         raise ValueError(
             f"{name}(): expected argument 'memory_budget' to be positive, but got {memory_budget}"
@@ -200,9 +202,8 @@ def _divergence(
     factors = (
         torch.ones(rows.numel(), dtype=wide, device=input.device) if weights is None else weights
     )
-    hidden, teacher_hidden = student[0].flatten(0, -2), teacher[0].flatten(0, -2)
-    if input.dim() == 1:
-        hidden, teacher_hidden = student[0].unsqueeze(0), teacher[0].unsqueeze(0)
+    hidden = student[0].reshape(-1, student[0].shape[-1])
+    teacher_hidden = teacher[0].reshape(-1, teacher[0].shape[-1])
     if weights is not None and device == "cpu" and not weights.all():
         kept = weights.nonzero().squeeze(1)
         hidden, teacher_hidden = hidden.index_select(0, kept), teacher_hidden.index_select(0, kept)
@@ -304,7 +305,14 @@ class _Chunks:
             if any(needed):
                 grads = of_rows if scale is None else of_rows * scale
                 grad_logits = _C.divergence_gradient(
-                    grads, logits, teacher, -1, self.kind, self.beta, self.scale, statistics
+                    grads.to(values.dtype),
+                    logits,
+                    teacher,
+                    -1,
+                    self.kind,
+                    self.beta,
+                    self.scale,
+                    statistics,
                 )
                 gradients.add(part, chunk, grad_logits)
             del logits, teacher  # before the next are made
@@ -314,9 +322,16 @@ class _Chunks:
         """All at once, by operators that have derivatives."""
         of = self.student
         logits, teacher = self.both(slice(None), of)
-        _, statistics = self.rows(logits, teacher)
+        values, statistics = self.rows(logits, teacher)
         grad: Tensor = torch.ops.activations_ext.row_divergence_backward(
-            factors, logits, teacher, -1, self.kind, self.beta, self.scale, statistics
+            factors.to(values.dtype),
+            logits,
+            teacher,
+            -1,
+            self.kind,
+            self.beta,
+            self.scale,
+            statistics,
         )
         grad = grad.to(of.weight.dtype)
         return grad @ of.weight, grad.t() @ of.hidden, grad.sum(0)

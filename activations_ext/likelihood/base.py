@@ -66,13 +66,14 @@ class Likelihood(abc.ABC):
             self.check_numbers(target)
         losses = self.losses(outputs, target)
         if weight is not None:
+            weight = weight.to(losses.dtype)
             losses = losses * weight
         if reduction == "none":
             return losses
         total = ordered_sum(losses)
         if reduction == "sum":
             return total
-        return total / (losses.numel() if weight is None else ordered_sum(weight.to(losses.dtype)))
+        return total / (losses.numel() if weight is None else ordered_sum(weight))
 
     @abc.abstractmethod
     def mean(self, outputs: Tensor) -> Tensor:
