@@ -103,6 +103,8 @@ SAVING: dict[str, Callable[[], Tensor]] = {
     ),
     "cross_entropy, probabilities": lambda: F.cross_entropy(leaf(9, 5), torch.rand(9, 5)),
     "logsumexp": lambda: F.logsumexp(leaf(9, 5), 1),
+    "kl_divergence": lambda: F.kl_divergence(leaf(9, 5), torch.rand(9, 5), reduction="none"),
+    "js_divergence": lambda: F.js_divergence(leaf(9, 5), torch.rand(9, 5), reduction="none"),
     "binary_cross_entropy_with_logits": lambda: F.binary_cross_entropy_with_logits(
         leaf(9, 5), torch.rand(9, 5)
     ),
@@ -191,6 +193,18 @@ MIXED: dict[str, Callable[[], Any]] = {
         )
         for i in (0, 1, 2, 3, 4, 6, 7, 11, 12, 13)
     },
+    "divergence": lambda: OPERATORS.row_divergence(x, meta(x), 1, 0, 0.0, 1.0),
+    **{
+        f"divergence backward, {i}": lambda i=i: OPERATORS.row_divergence_backward(
+            *(meta(a) if i == at else a for at, a in enumerate((rows, x, x))),
+            1,
+            0,
+            0.0,
+            1.0,
+            meta(rows.expand(5, *rows.shape)) if i == 3 else rows.expand(5, *rows.shape),
+        )
+        for i in range(4)
+    },
     "rrelu": lambda: OPERATORS.rrelu_with_seed(x, meta(seed), 0.1, 0.3),
     "rrelu in place": lambda: OPERATORS.rrelu_with_seed_(x.clone(), meta(seed), 0.1, 0.3),
     "rrelu backward": lambda: OPERATORS.rrelu_with_seed_backward(x, x, meta(seed), 0.1, 0.3),
@@ -235,6 +249,8 @@ FREED: dict[str, Callable[[Tensor], Any]] = {
     ),
     "cross_entropy, probabilities": lambda x: F.cross_entropy(torch.ones_like(x), x),
     "logsumexp": lambda x: F.logsumexp(x, 0),
+    "kl_divergence": lambda x: F.kl_divergence(x, torch.ones(300, 70)),
+    "js_divergence, teacher": lambda x: F.js_divergence(torch.ones(300, 70), x),
     "softmax": lambda x: F.softmax(x, -1),
     "log_softmax": lambda x: F.log_softmax(x, 0),
     "prelu": lambda x: F.prelu(x, torch.ones(70)),
