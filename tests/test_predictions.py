@@ -198,6 +198,10 @@ def test_scaled_logits_of_a_linear_layer(reduction: str) -> None:
 def test_scales_that_do_not_fit(scale: float) -> None:
     with pytest.raises(ValueError, match="'logit_scale'"):
         F.cross_entropy(torch.zeros(2, 3), torch.tensor([0, 1]), logit_scale=scale)
+    options = {"softcap": 3e38, "return_lse": True}  # whose reciprocal is subnormal
+    F.cross_entropy(torch.zeros(2, 3), torch.tensor([0, 1]), **options)
+    with pytest.raises(ValueError, match="'logit_scale', also divided by the softcap"):
+        F.cross_entropy(torch.zeros(2, 3), torch.tensor([0, 1]), logit_scale=0.5, **options)
 
 
 @pytest.mark.compiler

@@ -208,6 +208,13 @@ def check_scales(family: str, scale_by: str, floor: float) -> None:
         raise ValueError(f"{family}(): expected argument 'floor' to be at least 0, but got {floor}")
 
 
+def check_components(family: str, components: int) -> None:
+    if components < 1:
+        raise ValueError(
+            f"{family}(): expected argument 'components' to be at least 1, but got {components}"
+        )
+
+
 def check_outputs(family: str, outputs: Tensor, multiple: int) -> None:
     if outputs.dim() == 0 or outputs.shape[-1] == 0 or outputs.shape[-1] % multiple:
         raise ValueError(

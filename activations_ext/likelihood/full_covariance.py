@@ -9,7 +9,13 @@ import torch
 from torch import Tensor, distributions
 
 from activations_ext import functional as F
-from activations_ext.likelihood.base import Likelihood, check_outputs, check_scales, scale_of
+from activations_ext.likelihood.base import (
+    Likelihood,
+    check_components,
+    check_outputs,
+    check_scales,
+    scale_of,
+)
 
 
 @dataclass(frozen=True)
@@ -38,11 +44,7 @@ class MixtureOfMultivariateGaussians(Likelihood):
     floor: float = 1e-3
 
     def __post_init__(self) -> None:
-        if self.components < 1:
-            raise ValueError(
-                f"{self._name}(): expected argument 'components' to be at least 1, but got "
-                f"{self.components}"
-            )
+        check_components(self._name, self.components)
         check_scales(self._name, self.scale_by, self.floor)
 
     def features(self, dimensions: int) -> int:

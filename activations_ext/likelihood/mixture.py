@@ -11,6 +11,7 @@ from torch import Tensor, distributions
 from activations_ext import functional as F
 from activations_ext.likelihood.base import (
     Likelihood,
+    check_components,
     check_outputs,
     check_scales,
     independent,
@@ -44,11 +45,7 @@ class MixtureOfGaussians(Likelihood):
     floor: float = 1e-3
 
     def __post_init__(self) -> None:
-        if self.components < 1:
-            raise ValueError(
-                "MixtureOfGaussians(): expected argument 'components' to be at least 1, but got "
-                f"{self.components}"
-            )
+        check_components("MixtureOfGaussians", self.components)
         check_scales("MixtureOfGaussians", self.scale_by, self.floor)
 
     def features(self, dimensions: int) -> int:

@@ -5,6 +5,7 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
+#include <cfloat>
 #include <vector>
 
 namespace activations_ext {
@@ -22,6 +23,16 @@ inline void check_floating_point(const char* name, const char* argument, const a
                               "' to be a tensor of float32, float64, bfloat16 or float16, but got ",
                               dtype);
 }
+
+// The positive numbers that the type that computes for `dtype` can hold and divide by.
+struct PositiveNumbers {
+  double least, largest;
+
+  explicit PositiveNumbers(at::ScalarType dtype)
+      : least(dtype == at::kDouble ? DBL_MIN : FLT_MIN),
+        largest(dtype == at::kDouble ? DBL_MAX : FLT_MAX) {}
+  bool have(double number) const { return number >= least && number <= largest; }
+};
 
 // For sparse and quantized tensors and other devices, if an operator is called directly. The Python
 // functions call torch's before.

@@ -7,9 +7,6 @@
 #include <ATen/OpMathType.h>
 #include <ATen/WrapDimUtils.h>
 
-#include <cfloat>
-#include <limits>
-
 #include "../device/checks.h"
 #include "../device/launchers.h"
 #include "operator.h"
@@ -50,12 +47,10 @@ int64_t checked_dim(const DivergenceArguments& of) {
                     ", but got ", kind);
   TORCH_CHECK_VALUE(0 <= beta && beta <= 1, kName,
                     "(): expected argument 'beta' to be from 0 to 1, but got ", beta);
-  const bool is_double = logits.scalar_type() == at::kDouble;
-  const double least = is_double ? std::numeric_limits<double>::min() : FLT_MIN;
-  const double largest = is_double ? std::numeric_limits<double>::max() : FLT_MAX;
-  TORCH_CHECK_VALUE(logit_scale >= least && logit_scale <= largest, kName,
-                    "(): expected argument 'logit_scale' to be from ", least, " to ", largest,
-                    ", but got ", logit_scale);
+  const PositiveNumbers positive(logits.scalar_type());
+  TORCH_CHECK_VALUE(positive.have(logit_scale), kName,
+                    "(): expected argument 'logit_scale' to be from ", positive.least, " to ",
+                    positive.largest, ", but got ", logit_scale);
   return at::maybe_wrap_dim(dim, logits.dim());
 }
 

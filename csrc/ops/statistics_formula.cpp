@@ -5,26 +5,24 @@
 #include <ATen/WrapDimUtils.h>
 
 #include <algorithm>
-#include <cfloat>
 #include <cmath>
-#include <limits>
+
+#include "../device/checks.h"
 
 namespace activations_ext {
 
 using at::Tensor;
 
 void check_map(const LogitMap& map, at::ScalarType dtype) {
-  const bool is_double = dtype == at::kDouble;
-  const double least = is_double ? std::numeric_limits<double>::min() : FLT_MIN;
-  const double largest = is_double ? std::numeric_limits<double>::max() : FLT_MAX;
-  const auto in_range = [&](double number) { return number >= least && number <= largest; };
-  TORCH_CHECK_VALUE(map.cap == 0 || in_range(map.cap),
-                    "row_statistics(): expected argument 'softcap' to be 0 or from ", least, " to ",
-                    largest, ", but got ", map.cap);
-  TORCH_CHECK_VALUE(in_range(map.scale) && (map.cap == 0 || in_range(map.scale / map.cap)),
+  const PositiveNumbers positive(dtype);
+  TORCH_CHECK_VALUE(map.cap == 0 || positive.have(map.cap),
+                    "row_statistics(): expected argument 'softcap' to be 0 or from ",
+                    positive.least, " to ", positive.largest, ", but got ", map.cap);
+  const bool divides = map.cap == 0 || map.scale == 1 || positive.have(map.scale / map.cap);
+  TORCH_CHECK_VALUE(positive.have(map.scale) && divides,
                     "row_statistics(): expected argument 'logit_scale', also divided by the "
                     "softcap, to be from ",
-                    least, " to ", largest, ", but got ", map.scale);
+                    positive.least, " to ", positive.largest, ", but got ", map.scale);
 }
 
 namespace {
