@@ -37,6 +37,38 @@ def seeded(function: Callable[[Tensor], Tensor], x: Tensor, seed: int = 0) -> Te
     return function(x)
 
 
+def philox(counter: int, seed: int) -> list[int]:
+    """Four random words of Philox 4x32-7, by its definition."""
+    lower, upper = 0xFFFFFFFF, 32
+    words = [counter & lower, counter >> upper, 0, 0]
+    keys = [seed & lower, seed >> upper]
+    for _ in range(7):
+        first, second = words[0] * 0xD2511F53, words[2] * 0xCD9E8D57
+        words = [
+            (second >> upper) ^ words[1] ^ keys[0],
+            second & lower,
+            (first >> upper) ^ words[3] ^ keys[1],
+            first & lower,
+        ]
+        keys = [(keys[0] + 0x9E3779B9) & lower, (keys[1] + 0xBB67AE85) & lower]
+    return words
+
+
+def test_the_reference_has_the_published_words() -> None:
+    assert philox(0, 0) == [0x5F6FB709, 0x0D893F64, 0x4F121F81, 0x4F730A48]
+
+
+@pytest.mark.parametrize("seed", [0, 0x123456789ABCDEF0, 2**63 - 1])
+def test_the_numbers_are_those_of_philox(seed: int) -> None:
+    """Word w of counter 256·chunk + j makes number 1024·chunk + 256·w + j: csrc/math/philox.h."""
+    ops = torch.ops.activations_ext
+    drawn = -ops.rrelu_with_seed(-torch.ones(3000), torch.tensor(seed), 0.0, 1.0)
+    for number in (*range(0, 3000, 97), 1023, 1024, 2999):
+        chunk, (word, place) = number // 1024, divmod(number % 1024, 256)
+        expected = (philox(256 * chunk + place, seed)[word] >> 8) / 2**24
+        assert drawn[number].item() == expected
+
+
 @both
 @every_dtype
 def test_the_generator_governs(function: Callable[[Tensor], Tensor], dtype: torch.dtype) -> None:

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "../math/philox.h"
-#include "../simd/vec.h"
+#include "storage.h"
 
 namespace activations_ext::cpu {
 
@@ -10,9 +10,6 @@ namespace detail {
 
 constexpr int kCounters = kVectorBytes / 8;
 typedef uint64_t Counters __attribute__((vector_size(kVectorBytes)));
-typedef uint32_t CounterWords __attribute__((vector_size(kVectorBytes / 2)));
-typedef int32_t SignedWords __attribute__((vector_size(kVectorBytes / 2)));
-typedef float CounterFloats __attribute__((vector_size(kVectorBytes / 2)));
 
 // Products of the lower 32 bits of each lane.
 inline Counters multiply_low_words(Counters a, Counters b) {
@@ -28,6 +25,14 @@ inline Counters multiply_low_words(Counters a, Counters b) {
 #else
   return (a & 0xffffffff) * (b & 0xffffffff);
 #endif
+}
+
+// The lower 32 bits of each lane of a, then of b.
+inline Words lower_words(Counters a, Counters b) {
+  return [&]<int... kLane>(std::integer_sequence<int, kLane...>) {
+    return __builtin_shufflevector(bit_cast_lanes<Words>(a), bit_cast_lanes<Words>(b),
+                                   (2 * kLane)...);
+  }(std::make_integer_sequence<int, 2 * kCounters>());
 }
 
 // Several vectors at once: each waits for its products.
@@ -56,8 +61,13 @@ struct Groups {
 
 }  // namespace detail
 
-// uniform[0 … 1023] = chunk number `chunk` of the stream `seed`.
-inline void fill_uniform(float* uniform, uint64_t seed, uint64_t chunk) {
+// uniform[0 … 1023] = chunk number `chunk` of the stream `seed`. `alongside(part)` is called before
+// each of kPartsOfChunk parts, for what memory may do in the meantime.
+constexpr int kPartsOfChunk = kCountersInChunk / (detail::kCounters * detail::kGroups);
+
+template <class Alongside>
+inline void fill_uniform(float* uniform, uint64_t seed, uint64_t chunk,
+                         const Alongside& alongside) {
   using namespace detail;
   Counters keys[kPhiloxRounds][2], lanes;
   for (int round = 0; round < kPhiloxRounds; ++round)
@@ -67,19 +77,25 @@ inline void fill_uniform(float* uniform, uint64_t seed, uint64_t chunk) {
   const auto multiply = [](const Groups& words, uint64_t factor) {
     return words.map([&](Counters word) { return multiply_low_words(word, Counters{} + factor); });
   };
-  for (int j = 0; j < kCountersInChunk; j += kCounters * kGroups) {
+  // The same for the whole chunk, so that half of the first two rounds is done outside the loop.
+  Groups upper;
+  for (Counters& of : upper.of) of = Counters{} + (chunk * kCountersInChunk >> 32);
+  for (int part = 0; part < kPartsOfChunk; ++part) {
+    alongside(part);
+    const int first = part * kCounters * kGroups;
     Groups counter;
     for (int g = 0; g < kGroups; ++g)
-      counter.of[g] = lanes + (chunk * kCountersInChunk + j + g * kCounters);
-    Groups word[4] = {counter, counter >> 32, {}, {}};
+      counter.of[g] = lanes + (chunk * kCountersInChunk + first + g * kCounters);
+    Groups word[4] = {counter, upper, {}, {}};
     philox(word, key, multiply);
     for (int w = 0; w < 4; ++w)
-      for (int g = 0; g < kGroups; ++g) {
-        const auto words = __builtin_convertvector(word[w].of[g] & 0xffffffff, CounterWords);
+      for (int g = 0; g < kGroups; g += 2) {
         // Signed: the conversion to float is one instruction then.
-        const auto bits = bit_cast_lanes<SignedWords>(words >> kUnusedBits);
-        const CounterFloats numbers = __builtin_convertvector(bits, CounterFloats) * kUniformStep;
-        std::memcpy(uniform + w * kCountersInChunk + j + g * kCounters, &numbers, sizeof(numbers));
+        const auto bits = bit_cast_lanes<Words>(
+            bit_cast_lanes<UnsignedWords>(lower_words(word[w].of[g], word[w].of[g + 1])) >>
+            kUnusedBits);
+        store<false>(uniform + w * kCountersInChunk + first + g * kCounters,
+                     Vec<float>(__builtin_convertvector(bits, Floats) * kUniformStep));
       }
   }
 }
