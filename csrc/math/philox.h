@@ -25,7 +25,6 @@ constexpr uint32_t philox_key(uint64_t seed, int round, int which) {
 // `multiply` the product of two words in all 64 bits.
 template <class Words, class Key, class Multiply>
 constexpr void philox(Words (&word)[4], Key key, Multiply multiply) {
-#pragma GCC unroll 8
   for (int round = 0; round < kPhiloxRounds; ++round) {
     const Words a = multiply(word[0], 0xD2511F53), b = multiply(word[2], 0xCD9E8D57);
     word[0] = (b >> 32) ^ word[1] ^ key(round, 0);
