@@ -298,15 +298,15 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
   // no version counter: only for memory that is not shared.
   module.def(
       "overwrite_with_gradient",
-      [](const at::Tensor& logits, const std::optional<at::Tensor>& target,
-         const std::optional<at::Tensor>& weight, int64_t ignore_index, double softcap,
+      [](const at::Tensor& logits, const MaybeTensor& target, const MaybeTensor& weight,
+         const MaybeTensor& class_weight, double smoothing, int64_t ignore_index, double softcap,
          double logit_scale, const at::Tensor& maximum, const at::Tensor& log_sum,
-         const std::optional<at::Tensor>& grad_log_sum,
-         const std::optional<at::Tensor>& grad_target_logit,
-         const std::optional<at::Tensor>& grad_weighted_sum) {
+         const MaybeTensor& grad_log_sum, const MaybeTensor& grad_target_logit,
+         const MaybeTensor& grad_weighted_sum) {
         pybind11::gil_scoped_release no_gil;
         at::AutoDispatchBelowADInplaceOrView below;
-        const RowArguments rows = {logits, 1, target, weight, ignore_index, {softcap, logit_scale}};
+        const RowArguments rows = {logits,       1,         target,       weight,
+                                   class_weight, smoothing, ignore_index, {softcap, logit_scale}};
         row_statistics_backward(
             {grad_log_sum, grad_target_logit, grad_weighted_sum, {}, rows, maximum, log_sum, {}},
             /*overwrite=*/true);
@@ -327,13 +327,21 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
       .value("kBackwardOfResult", Pass::kBackwardOfResult)
       .value("kCurvatureOfResult", Pass::kCurvatureOfResult);
   module.def("formula", &formula);
-  module.def("row_statistics_by_formula", [](const at::Tensor& logits, int64_t dim,
-                                             const MaybeTensor& target, const MaybeTensor& weight,
-                                             int64_t ignore_index, double softcap,
-                                             double logit_scale, bool expected, bool argmax) {
-    return statistics_formula({logits, dim, target, weight, ignore_index, {softcap, logit_scale}},
-                              {expected, argmax});
-  });
+  module.def(
+      "row_statistics_by_formula",
+      [](const at::Tensor& logits, int64_t dim, const MaybeTensor& target,
+         const MaybeTensor& weight, const MaybeTensor& class_weight, double smoothing,
+         int64_t ignore_index, double softcap, double logit_scale, bool expected, bool argmax) {
+        return statistics_formula({logits,
+                                   dim,
+                                   target,
+                                   weight,
+                                   class_weight,
+                                   smoothing,
+                                   ignore_index,
+                                   {softcap, logit_scale}},
+                                  {expected, argmax});
+      });
   module.def("mixture_nll_by_formula",
              [](const at::Tensor& logits, const at::Tensor& mean, const at::Tensor& scale,
                 const at::Tensor& target, int64_t scale_by, double floor) {

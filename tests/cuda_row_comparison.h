@@ -75,7 +75,7 @@ struct Comparison {
     }
   }
 
-  // kind: 0 no weights, 1 for each class, 2 for each logit
+  // kind: 0 no weights, 1 for each class, 2 for each logit, 3 for both, and smoothed
   void statistics(int kind, double softcap, double scale, bool expected) {
     cpu::StatisticsKernels on_cpu[kNumbers];
     cpu::fill_table<CpuNumber>(on_cpu, kNumber);
@@ -88,20 +88,22 @@ struct Comparison {
     bool out_of_range = false;
     StatisticsRows job = {.shape = shape,
                           .logits = in(logits),
-                          .weights = kind == 2 ? in(weights) : Matrix<const void*>{},
+                          .weights = kind >= 2 ? in(weights) : Matrix<const void*>{},
                           .target = target.data(),
-                          .class_weights = kind == 1 ? class_weights.data() : nullptr,
+                          .class_weights = kind % 2 == 1 ? class_weights.data() : nullptr,
+                          .smoothing = kind == 3 ? Smoothing::of(0.1, classes) : Smoothing(),
                           .ignore_index = kIgnored,
                           .map = {.cap = softcap, .scale = scale},
                           .expected = expected,
                           .out_of_range = &out_of_range};
     struct Results {
-      Array<Number> maximum, log_sum, target_logit, weighted_sum, expected_logit;
+      Array<Number> maximum, log_sum, target_logit, weighted_sum, expected_logit, mass;
       explicit Results(int64_t n)
-          : maximum(n), log_sum(n), target_logit(n), weighted_sum(n), expected_logit(n) {}
+          : maximum(n), log_sum(n), target_logit(n), weighted_sum(n), expected_logit(n), mass(n) {}
       StatisticsResults memory(int kind, bool expected) {
         return {maximum.data(), log_sum.data(), target_logit.data(),
-                kind ? weighted_sum.data() : nullptr, expected ? expected_logit.data() : nullptr};
+                kind ? weighted_sum.data() : nullptr, expected ? expected_logit.data() : nullptr,
+                kind ? mass.data() : nullptr};
       }
     } ours(rows), cpus(rows);
     Array<char> partial(cuda::partial_bytes(shape));
@@ -119,6 +121,7 @@ struct Comparison {
     same(ours.maximum, cpus.maximum, softcap == 0 && scale == 1 ? 0 : precision, "maximum");
     same(ours.target_logit, cpus.target_logit, precision, "target_logit");
     if (kind) same(ours.weighted_sum, cpus.weighted_sum, precision * 50, "weighted_sum");
+    if (kind) same(ours.mass, cpus.mass, precision, "mass");
     if (expected) same(ours.expected_logit, cpus.expected_logit, precision * 5, "expected_logit");
 
     const auto g_log = of_rows(0), g_target = of_rows(1), g_sum = of_rows(2),

@@ -21,7 +21,7 @@ void compare(const Layout& layout, int64_t rows, int64_t classes) {
     comparison.wrong_targets();
   }
   comparison.special_rows();
-  for (const int kind : {0, 1, 2}) comparison.statistics(kind, 0.0, 1.0, kind == 1);
+  for (const int kind : {0, 1, 2, 3}) comparison.statistics(kind, 0.0, 1.0, kind == 1);
   comparison.statistics(0, 5.0, 0.5, true);
   comparison.statistics(2, 0.0, 3.0, false);
 }

@@ -45,7 +45,7 @@ struct Checks {
     const StatisticsKernels& kernels = table[int(kNumber)];
     Array<S> logits(rows * classes), weights(rows * classes), out(rows * classes);
     Array<Compute> class_weights(classes + kMaxLanes), maximum(rows), log_sum(rows),
-        target_logit(rows), weighted_sum(rows), expected_logit(rows), grad(rows);
+        target_logit(rows), weighted_sum(rows), expected_logit(rows), mass(rows), grad(rows);
     Array<int64_t> argmax(rows);
     Array<int64_t> target(rows);
     const int64_t wrong[] = {0,
@@ -58,21 +58,22 @@ struct Checks {
                              std::numeric_limits<int64_t>::max()};
     for (int64_t r = 0; r < rows; ++r) target[r] = wrong[r % std::size(wrong)];
     bool all_noticed = true;
-    for (const int weighted : {0, 1, 2}) {  // not, by class, by logit
+    for (const int weighted : {0, 1, 2, 3}) {  // not, by class, by logit, by both
       for (const double softcap : {0.0, 3.0}) {
         bool out_of_range = false;
         const StatisticsRows job = {
             .shape = shape,
             .logits = input(logits),
-            .weights = weighted == 2 ? input(weights) : Matrix<const void*>{},
+            .weights = weighted >= 2 ? input(weights) : Matrix<const void*>{},
             .target = target,
-            .class_weights = weighted == 1 ? class_weights.data.get() : nullptr,
+            .class_weights = weighted % 2 == 1 ? class_weights.data.get() : nullptr,
+            .smoothing = weighted == 3 ? Smoothing::of(0.1, classes) : Smoothing(),
             .ignore_index = -100,
             .map = {.cap = softcap, .scale = softcap == 0 ? 1 : 0.5},
             .expected = weighted == 2,
             .out_of_range = &out_of_range};
         kernels.forward(
-            job, {maximum, log_sum, target_logit, weighted_sum, expected_logit, argmax}, 0, rows);
+            job, {maximum, log_sum, target_logit, weighted_sum, expected_logit, mass, argmax}, 0, rows);
         all_noticed &= out_of_range == (rows > 3);
         for (S* to : {out.data.get(), logits.data.get()}) {
           for (const bool stream : {false, true}) {

@@ -217,6 +217,9 @@ def test_derivatives(options: dict[str, Any]) -> None:
     assert gradcheck(lambda y, p: F.cross_entropy(y, p, **options), (x, q))
 
 
+function_of_rows = torch.ops.activations_ext.row_statistics
+
+
 def test_statistics() -> None:
     """The primitive: every output's gradient, the entropy's among them."""
     x, t = (logits(4, 6).double().clamp(-2, 2)).requires_grad_(), torch.tensor([1, 5, -100, 0])
@@ -225,23 +228,68 @@ def test_statistics() -> None:
     def function(y: Tensor, v: Tensor) -> tuple[Tensor, ...]:
         # The maximum counts as a constant: what does not depend on it is differentiated.
         row = torch.ops.activations_ext.row_statistics(
-            y, 1, t, v, -100, 0.0, 1.0, True, True, False
+            y, 1, t, v, None, 0.0, -100, 0.0, 1.0, True, True, False
         )
-        maximum, log_sum, target, weighted, expected, _ = row
+        maximum, log_sum, target, weighted, expected, mass, _ = row
         negative = torch.where(t != -100, log_sum - target, 0.0)
-        return maximum + log_sum, negative, v.sum() * log_sum - weighted, log_sum - expected
+        return maximum + log_sum, negative, mass * log_sum - weighted, log_sum - expected
 
     assert gradcheck(function, (x, w))
     assert gradgradcheck(function, (x, w))
-    _, log_sum, target, weighted, expected, argmax = torch.ops.activations_ext.row_statistics(
-        x, 1, t, w, -100, 0.0, 1.0, True, True, False
+    _, log_sum, target, weighted, expected, mass, argmax = function_of_rows(
+        x, 1, t, w, None, 0.0, -100, 0.0, 1.0, True, True, False
     )
+    torch.testing.assert_close(mass, w.sum().expand(4))
     assert argmax.equal(x.argmax(1))
     assert not argmax.requires_grad
     entropy = -(x.softmax(1) * x.log_softmax(1)).sum(1)
     torch.testing.assert_close(log_sum - expected, entropy)
     assert target[2] == 0
     torch.testing.assert_close(w.sum() * log_sum - weighted, -(x.log_softmax(1) * w).sum(1))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_statistics_of_probabilities(smoothing: float, weighted: bool) -> None:
+    """The kernel smooths them and weights their classes: what comes of it, with every gradient."""
+    x, q = (logits(4, 6).double().clamp(-2, 2) for _ in range(2))
+    q = q.softmax(1).flip(0)
+    w = torch.linspace(0.2, 2, 6, dtype=torch.float64) if weighted else None
+
+    def function(*of: Tensor) -> Tensor:
+        y, p, v = (*of, None)[:3]
+        row = function_of_rows(y, 1, None, p, v, smoothing, -100, 0.0, 1.0, False, False, False)
+        result: Tensor = row[5] * row[1] - row[3]
+        return result
+
+    leaves = [tensor.requires_grad_() for tensor in (x, q, w) if tensor is not None]
+    shares = (q * (1 - smoothing) + smoothing / 6) * (1.0 if w is None else w)
+    torch.testing.assert_close(function(*leaves), -(shares * x.log_softmax(1)).sum(1))
+    assert gradcheck(function, leaves, check_forward_ad=True)
+    assert gradgradcheck(function, leaves)
+
+
+@pytest.mark.parametrize(
+    ("weight", "class_weight", "smoothing"),
+    [
+        (None, None, 0.1),
+        (torch.rand(4, 6), None, -0.1),
+        (torch.rand(4, 6), None, 1.5),
+        (torch.rand(4, 6), None, math.nan),
+        (torch.rand(6), torch.rand(6), 0.0),
+        (torch.rand(4, 6), torch.rand(5), 0.0),
+        (torch.rand(4, 6), torch.rand(4, 6), 0.0),
+    ],
+)
+def test_statistics_refuse(
+    weight: Tensor | None, class_weight: Tensor | None, smoothing: float
+) -> None:
+    wrong = "class_weight" if class_weight is not None else "smoothing"
+    with pytest.raises((RuntimeError, ValueError), match=f"'{wrong}'"):
+        function_of_rows(
+            *(logits(4, 6), 1, None, weight, class_weight, smoothing),
+            *(-100, 0.0, 1.0, False, False, False),
+        )
 
 
 def test_functional_transforms() -> None:
@@ -277,6 +325,8 @@ def test_compile_and_opcheck() -> None:
         1,
         torch.tensor([1, -100, 4]),
         None,
+        None,
+        0.0,
         -100,
         0.0,
         2.0,
@@ -284,7 +334,9 @@ def test_compile_and_opcheck() -> None:
         True,
         False,
     )
-    torch.library.opcheck(torch.ops.activations_ext.row_statistics.default, arguments)
+    torch.library.opcheck(function_of_rows.default, arguments)
+    weights = (logits(3, 5).softmax(1), torch.rand(5), 0.1)
+    torch.library.opcheck(function_of_rows.default, (*arguments[:3], *weights, *arguments[6:]))
 
 
 @pytest.mark.parametrize("shape", [(64, 1000), (3000, 10), (2, 100_000)])

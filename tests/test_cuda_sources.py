@@ -183,6 +183,9 @@ FAULTS: dict[str, dict[str, Fault]] = {
         "a tile without its last numbers": Fault("tiles.cuh", "i < count()", "false"),
         "a pack of one row only": Fault("tiles.cuh", "++column == classes_", "false"),
         "columns taken for rows": Fault("rows.cuh", "kApart ? 32 : 1", "1"),
+        "a weight for each logit that forgets its class'": Fault(
+            "statistics_rows.cuh", "weight * weights[i + k]", "weight"
+        ),
         "a part of a split row left out": Fault("statistics_rows.cuh", "1", "2", "int split = "),
         "the losses of one block only": Fault(
             "cross_entropy_rows.cuh", "part < parts", "part < 1", after=" ?"

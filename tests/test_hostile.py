@@ -177,21 +177,27 @@ MIXED: dict[str, Callable[[], Any]] = {
         meta(x), x, x, None, None, 1, 0.0
     ),
     "statistics, target": lambda: OPERATORS.row_statistics(
-        x, 1, meta(classes), None, -100, 0.0, 1.0, False, False, False
+        x, 1, meta(classes), None, None, 0.0, -100, 0.0, 1.0, False, False, False
     ),
     "statistics, weight": lambda: OPERATORS.row_statistics(
-        x, 1, None, meta(x[0]), -100, 0.0, 1.0, False, False, False
+        x, 1, None, meta(x[0]), None, 0.0, -100, 0.0, 1.0, False, False, False
+    ),
+    "statistics, class_weight": lambda: OPERATORS.row_statistics(
+        x, 1, None, x, meta(x[0]), 0.0, -100, 0.0, 1.0, False, False, False
     ),
     **{
         f"statistics backward, {i}": lambda i=i: OPERATORS.row_statistics_backward(
             *(
                 meta(argument) if i == at and isinstance(argument, Tensor) else argument
                 for at, argument in enumerate(
-                    (rows, rows, rows, rows, x, 1, classes, x[0], -100, 0.0, 1.0, *[rows] * 3)
+                    (
+                        *(rows, rows, rows, rows, x, 1, classes, x, x[0], 0.1, -100, 0.0, 1.0),
+                        *[rows] * 3,
+                    )
                 )
             )
         )
-        for i in (0, 1, 2, 3, 4, 6, 7, 11, 12, 13)
+        for i in (0, 1, 2, 3, 4, 6, 7, 8, 13, 14, 15)
     },
     "divergence": lambda: OPERATORS.row_divergence(x, meta(x), 1, 0, 0.0, 1.0),
     **{

@@ -176,11 +176,19 @@ def test_derivatives_by_every_argument(loss: Loss, reduction: str, name: str) ->
 
 @both
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
-def test_derivatives_by_probabilities(loss: Loss, reduction: str) -> None:
-    leaf = probabilities.clone().requires_grad_()
-    assert torch.autograd.gradcheck(
-        lambda q: loss(q, reduction=reduction), leaf, check_forward_ad=True
-    )
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_derivatives_by_probabilities(
+    loss: Loss, reduction: str, smoothing: float, weighted: bool
+) -> None:
+    leaves = [probabilities, *([weight] if weighted else [])]
+
+    def function(q: Tensor, *weights: Tensor) -> Tensor:
+        options = {"reduction": reduction, "label_smoothing": smoothing}
+        return loss(q, weight=weights[0] if weights else None, **options)
+
+    leaves = [leaf.clone().requires_grad_() for leaf in leaves]
+    assert torch.autograd.gradcheck(function, leaves, check_forward_ad=True)
 
 
 def test_hidden_states_and_token_weights_at_once() -> None:

@@ -72,6 +72,23 @@ def test_peak_memory(options: dict[str, Any], inplace_backward: bool) -> None:
     assert extra <= allowed, f"{extra / size:.2f} of the logits"
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.slow
+def test_peak_memory_of_probabilities(smoothing: float, weighted: bool) -> None:
+    """One gradient of the logits' size, and nothing else: the kernels change the targets."""
+    x, t = torch.randn(1024, 8192, requires_grad=True), torch.rand(1024, 8192)
+    options = {"label_smoothing": smoothing, "weight": torch.ones(8192) if weighted else None}
+
+    def both() -> None:
+        torch.autograd.grad(F.cross_entropy(x, t, **options), x)
+
+    F.cross_entropy(x.detach()[:2], t[:2], **options)  # what is only loaded once
+    size = 4 * x.numel()
+    extra = peak(both)
+    assert extra <= size + size // 8, f"{extra / size:.2f} of the logits"
+
+
 def test_the_measure_of_memory_sees_torchs_log_probabilities() -> None:
     x, t = torch.randn(1024, 8192), torch.arange(1024)
     assert peak(lambda: torch_functional.cross_entropy(x, t)) > 0.9 * 4 * x.numel()

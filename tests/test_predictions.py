@@ -168,6 +168,49 @@ def test_derivatives_of_scaled_logits(options: dict[str, Any]) -> None:
     assert torch.autograd.gradgradcheck(loss, logits)
 
 
+@pytest.mark.parametrize("softcap", [0.0, 5.0])
+@pytest.mark.parametrize("classes", [7, 40, 5000])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"z_loss": 0.1},
+        {"focal_gamma": 2.0},
+        {"return_entropy": True},
+        {"return_lse": True},
+    ],
+    ids=str,
+)
+def test_masked_logits_have_no_gradient(
+    options: dict[str, Any], classes: int, softcap: float
+) -> None:
+    """−∞, scaled: its slope is not 0·∞."""
+    torch.manual_seed(0)
+    logits = torch.randn(9, classes, dtype=torch.float64)
+    masked = torch.rand(9, classes) < 0.3
+    masked[:, 1] = False
+    target = torch.ones(9, dtype=torch.int64)
+    for weight in (None, torch.rand(classes).double() + 0.1):
+        for dtype in (torch.float64, torch.float32, torch.bfloat16):
+            x = logits.to(dtype).masked_fill(masked, -math.inf).requires_grad_()
+            w = None if weight is None else weight.to(dtype)
+            total = _sum(F.cross_entropy(x, target, w, logit_scale=0.7, softcap=softcap, **options))
+            (ours,) = torch.autograd.grad(total, x)
+            wide = x.detach().double().requires_grad_()
+            scaled = wide * 0.7
+            if softcap != 0:
+                scaled = torch.tanh(scaled / softcap) * softcap
+            expected = _sum(F.cross_entropy(scaled, target, weight, **options))
+            torch.testing.assert_close(total.double(), expected, atol=1e-2, rtol=1e-2)
+            (gradient,) = torch.autograd.grad(expected, wide)
+            torch.testing.assert_close(ours.double(), gradient, atol=1e-2, rtol=1e-2)
+
+
+def _sum(result: Any) -> Tensor:
+    parts = result if isinstance(result, tuple) else (result,)
+    return torch.stack([part.double().sum() for part in parts]).sum()
+
+
 @pytest.mark.parametrize("reduction", ["none", "mean"])
 def test_scaled_logits_of_a_linear_layer(reduction: str) -> None:
     torch.manual_seed(0)

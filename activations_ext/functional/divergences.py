@@ -192,7 +192,7 @@ class _LogProbabilities(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         logits, indices, maximum, log_sum, log_p = ctx.saved_tensors
         total, nothing = grad.sum(-1), maximum.new_empty(0)
-        row = Statistics(maximum, log_sum, nothing, nothing, nothing, nothing)
+        row = Statistics(maximum, log_sum, *[nothing] * 5)
         grads = RowGradients(-total, None, None, None)
         result = statistics_gradient(logits, -1, row, grads, logit_scale=ctx.scale)
         # Before it is rounded: little may be left of q − p.

@@ -31,6 +31,8 @@ class Linear(NamedTuple):
     bias: Tensor | None  # (classes)
     classes: Tensor | None  # (N): the targets
     weights: Tensor | None  # (classes) or (N, classes)
+    class_weight: Tensor | None  # (classes), beside weights of (N, classes)
+    label_smoothing: float  # of weights of (N, classes)
     ignore_index: int
     softcap: float
     logit_scale: float
@@ -83,6 +85,8 @@ class Linear(NamedTuple):
             1,
             target=self.classes,
             weight=self.weights,
+            class_weight=self.class_weight,
+            label_smoothing=self.label_smoothing,
             ignore_index=self.ignore_index,
             softcap=self.softcap,
             logit_scale=self.logit_scale,
@@ -98,6 +102,8 @@ class Linear(NamedTuple):
             grads,
             target=self.classes,
             weight=self.weights,
+            class_weight=self.class_weight,
+            label_smoothing=self.label_smoothing,
             ignore_index=self.ignore_index,
             softcap=self.softcap,
             logit_scale=self.logit_scale,
@@ -112,6 +118,8 @@ class Linear(NamedTuple):
             logits,
             self.classes,
             self.weights,
+            self.class_weight,
+            self.label_smoothing,
             self.ignore_index,
             self.softcap,
             self.logit_scale,
@@ -122,6 +130,10 @@ class Linear(NamedTuple):
             grads.weighted_sum,
         )
         return logits
+
+
+LINEAR = len(Linear._fields)
+LINEAR_TENSORS = 6  # the first of them, of which three may need a gradient
 
 
 def rows_with_a_loss(classes: Tensor, count: int, ignore_index: int) -> Tensor | None:
@@ -156,6 +168,10 @@ def scale_for(of: Linear, *factors: Tensor | None) -> Tensor | None:
     if of.hidden.dtype != torch.float16 or not known or of.hidden.shape[0] == 0:
         return None
     largest = torch.stack([torch.linalg.vector_norm(factor, torch.inf) for factor in known]).amax()
+    if of.weights is not None and of.weights.dim() == 2:  # factors of the targets' mass
+        largest = largest * of.weights.sum(1, dtype=torch.float32).amax()
+        if of.class_weight is not None:
+            largest = largest * of.class_weight.amax().float()
     # What follows is a product with the weight, which must not overflow either.
     weights = of.weight.detach() if of.weight.numel() > 0 else of.weight.new_zeros(1)
     weight = torch.linalg.vector_norm(weights, torch.inf).float()

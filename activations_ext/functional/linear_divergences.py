@@ -274,7 +274,9 @@ class _Chunks:
 
         def layer(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Linear:
             each = max(1, budget // 2)
-            return Linear(hidden, weight, bias, None, None, -100, 0.0, 1.0, False, False, each)
+            return Linear(
+                hidden, weight, bias, None, None, None, 0.0, -100, 0.0, 1.0, False, False, each
+            )
 
         self.student = layer(hidden, weight, bias)
         self.teacher = layer(teacher_hidden, teacher_weight, teacher_bias)

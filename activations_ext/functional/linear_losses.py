@@ -190,12 +190,28 @@ def linear_cross_entropy(
     if not skip_ignored:
         rows = None
     count = input.shape[0]
-    options = (ignored, softcap, logit_scale, return_entropy, asked.classes, memory_budget)
+    smoothing = terms.label_smoothing
+    options = (
+        smoothing,
+        ignored,
+        softcap,
+        logit_scale,
+        return_entropy,
+        asked.classes,
+        memory_budget,
+    )
     with torch.autocast(input.device.type, enabled=False):
         some = terms
         if rows is not None:
             input, some = input.index_select(0, rows), terms.at(rows)
-        of = (input, linear_weight, linear_bias, some.classes, some.weights)
+        of = (
+            input,
+            linear_weight,
+            linear_bias,
+            some.classes,
+            some.weights,
+            some.class_weight,
+        )
         if one_number and not is_dynamo_compiling():
             number = divisor(terms.counts, reduction, num_items, zero_if_empty)
             loss, largest = _one_number(of, some, options, number)
@@ -214,8 +230,8 @@ def linear_cross_entropy(
     return _unflattened((loss, *beside) if any(asked) else loss, sequences)
 
 
-_Of = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
-_Options = tuple[int, float, float, bool, bool, int]
+_Of = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None]
+_Options = tuple[float, int, float, float, bool, bool, int]
 """The rest of ``Linear``."""
 
 
@@ -227,7 +243,7 @@ def _statistics(of: _Of, options: _Options, skip_ignored: bool) -> Statistics:
     keep = torch.is_grad_enabled() and any(
         tensor is not None and tensor.requires_grad for tensor in of
     )
-    return Statistics(*LinearStatistics.apply(*of, *options, keep)[:6])
+    return Statistics(*LinearStatistics.apply(*of, *options, keep)[:7])
 
 
 def _unflattened(result: Any, sequences: torch.Size | None) -> Any:

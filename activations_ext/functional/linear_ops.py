@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from activations_ext.functional.linear_chunks import (
+    LINEAR,
+    LINEAR_TENSORS,
     Linear,
     chunked_gradients,
     rows_with_a_loss,
@@ -21,8 +23,8 @@ from activations_ext.functional.row_statistics import RowGradients
 _NAME = "activations_ext::linear_row_statistics"
 _LOGITS = (
     "Tensor hidden, Tensor weight, Tensor? bias, Tensor? classes, Tensor? weights, "
-    "int ignore_index, float softcap, float logit_scale, bool expected, bool argmax, int budget, "
-    "bool skip_ignored"
+    "Tensor? class_weight, float label_smoothing, int ignore_index, float softcap, "
+    "float logit_scale, bool expected, bool argmax, int budget, bool skip_ignored"
 )
 _library = torch.library.Library("activations_ext", "FRAGMENT")
 
@@ -31,7 +33,7 @@ def _define(name: str, schema: str) -> None:
     _library.define(name + schema, tags=(torch.Tag.pt2_compliant_tag,))
 
 
-_define("linear_row_statistics", f"({_LOGITS}) -> ({', '.join(['Tensor'] * 6)})")
+_define("linear_row_statistics", f"({_LOGITS}) -> ({', '.join(['Tensor'] * 7)})")
 _define(
     "linear_row_statistics_backward",
     f"(Tensor?[] grads, {_LOGITS}, bool[] needed) -> (Tensor, Tensor, Tensor)",
@@ -41,7 +43,7 @@ _define(
 def _some_rows(arguments: tuple[Any, ...]) -> tuple[Linear, Tensor | None]:
     """With ``skip_ignored`` those that have a loss, and which they are; None for all."""
     *parts, skip_ignored = arguments
-    check_storages(*parts[:5])
+    check_storages(*parts[:LINEAR_TENSORS])
     of = Linear(*parts)
     if of.classes is None:
         return of, None
@@ -74,7 +76,8 @@ def _backward(grads: list[Tensor | None], *arguments: Any) -> tuple[Tensor, ...]
 def _fake(*arguments: Any) -> tuple[Tensor, ...]:
     of = Linear(*arguments[:-1])
     dtype = torch.float64 if of.hidden.dtype == torch.float64 else torch.float32
-    asked_for = (True, True, of.classes is not None, of.weights is not None, of.expected)
+    weighted = of.weights is not None
+    asked_for = (True, True, of.classes is not None, weighted, of.expected, weighted)
     rows = of.hidden.shape[0]
     numbers = (of.hidden.new_empty(rows if wanted else 0, dtype=dtype) for wanted in asked_for)
     return (*numbers, of.hidden.new_empty(rows if of.argmax else 0, dtype=torch.int64))
@@ -94,12 +97,12 @@ def _gradients(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         list(grads[1:5]), *ctx.saved_tensors, *ctx.options, needed
     )
     results = (gradient if wanted else None for gradient, wanted in zip(made, needed, strict=True))
-    return (*results, *[None] * 9)
+    return (*results, *[None] * (LINEAR - 2))
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     LinearStatistics.setup_context(ctx, inputs, (*output, None))
-    ctx.options = inputs[5:]
+    ctx.options = inputs[LINEAR_TENSORS:]
 
 
 for _suffix, _kernel, _of_fakes in (

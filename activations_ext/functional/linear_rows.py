@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from activations_ext.functional.linear_chunks import (
+    LINEAR,
+    LINEAR_TENSORS,
     Accumulated,
     Gradients,
     Linear,
@@ -47,15 +49,15 @@ class LinearStatistics(torch.autograd.Function):
     @staticmethod
     def forward(*inputs: Any) -> tuple[Tensor | None, ...]:
         """``inputs`` are those of ``Linear``, and whether the logits are to be kept."""
-        of, keep = Linear(*inputs[:11]), inputs[11]
+        of, keep = Linear(*inputs[:LINEAR]), inputs[LINEAR]
         row, logits = statistics_in_chunks(of)
         return (*row, logits if keep and of.rows >= of.hidden.shape[0] else None)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor | None, ...]) -> None:
-        ctx.save_for_backward(*inputs[:5])
-        ctx.options = inputs[5:11]
-        ctx.logits = output[6]
+        ctx.save_for_backward(*inputs[:LINEAR_TENSORS])
+        ctx.options = inputs[LINEAR_TENSORS:LINEAR]
+        ctx.logits = output[7]
         constant = (output[0], *output[5:])
         ctx.mark_non_differentiable(*(o for o in constant if o is not None))
         ctx.set_materialize_grads(False)
@@ -64,15 +66,16 @@ class LinearStatistics(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         of = Linear(*ctx.saved_tensors, *ctx.options)._replace(argmax=False)
         by_row = RowGradients(*grads[1:5])
+        no_more = [None] * (LINEAR - 2)
         if all(grad is None for grad in by_row):
-            return (None,) * 12
+            return (None,) * (LINEAR + 1)
         if torch.is_grad_enabled() or not are_plain(*by_row):
-            return (*_only(differentiable_gradients(of, by_row), ctx), *[None] * 9)
+            return (*_only(differentiable_gradients(of, by_row), ctx), *no_more)
         kept, ctx.logits = ctx.logits, None
         made = chunked_gradients(
             of, lambda part, _: by_row.of(part), ctx.needs_input_grad[:3], by_row, kept
         )
-        return (*made, *[None] * 9)
+        return (*made, *no_more)
 
 
 def sum_and_gradients(
@@ -127,7 +130,7 @@ class LinearLoss(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
         made = [gradient for gradient in output[3:] if gradient is not None]
-        ctx.save_for_backward(*inputs[:9])
+        ctx.save_for_backward(*inputs[: LINEAR_TENSORS + 4])
         _, _, ctx.options, (ctx.gamma, ctx.needed) = _parts(inputs)
         ctx.made, ctx.scale = made, output[2]
         ctx.mark_non_differentiable(*(o for o in output[1:] if o is not None))
@@ -136,7 +139,8 @@ class LinearLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Any, ...]:
         if grad is None:
-            return (None,) * 17
+            return (None,) * (LINEAR + 6)
+        no_more = [None] * (LINEAR + 3)
         *inputs, a, b, c, z = ctx.saved_tensors
         of = Linear(*inputs, *ctx.options)._replace(argmax=False)
         made, ctx.made = ctx.made, None
@@ -147,24 +151,30 @@ class LinearLoss(torch.autograd.Function):
             ):  # a GPU would be waited for
                 factor = None
             ready = (times(gradient, factor, of.weight.dtype) for gradient in made)
-            return (*(next(ready) if needed else None for needed in ctx.needed), *[None] * 14)
+            return (*(next(ready) if needed else None for needed in ctx.needed), *no_more)
         # Differentiated, or for the second time: the logits are made again.
         factors = Factors(a, b, c, z, ctx.gamma).times(grad)
         if torch.is_grad_enabled() or not are_plain(grad):
             logits = of.logits()
             grads = factors.gradients(of.statistics(logits))
-            return (*_only(differentiable_gradients(of, grads), ctx), *[None] * 14)
+            return (*_only(differentiable_gradients(of, grads), ctx), *no_more)
         again = chunked_gradients(
             of,
             lambda part, row: factors.of(part).gradients(row),
             ctx.needs_input_grad[:3],
             sizes_of(factors),
         )
-        return (*again, *[None] * 14)
+        return (*again, *no_more)
 
 
 def _parts(inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], ...]:
-    return inputs[:5], inputs[5:9], inputs[9:15], inputs[15:]
+    factors, options = LINEAR_TENSORS + 4, LINEAR + 4
+    return (
+        inputs[:LINEAR_TENSORS],
+        inputs[LINEAR_TENSORS:factors],
+        inputs[factors:options],
+        inputs[options:],
+    )
 
 
 def sizes_of(factors: Factors) -> tuple[Tensor | None, ...]:

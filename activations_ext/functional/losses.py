@@ -216,6 +216,8 @@ def cross_entropy(
         dim,
         target=terms.classes,
         weight=terms.weights,
+        class_weight=terms.class_weight,
+        label_smoothing=terms.label_smoothing,
         ignore_index=ignore_index,
         softcap=softcap,
         logit_scale=logit_scale,

@@ -30,6 +30,10 @@ class Terms(NamedTuple):
     """The same shares without class weights: the divisor of the z-loss."""
     token_weight: Tensor | None = None
     """A factor for the loss of each row."""
+    class_weight: Tensor | None = None
+    """Of ``weights`` for each logit a factor for each class."""
+    label_smoothing: float = 0.0
+    """Of ``weights`` for each logit."""
 
     def only_kept(self, numbers: Tensor) -> Tensor:
         """0 for ignored rows, of which nothing may leak, NaN included."""
@@ -178,19 +182,18 @@ def terms_of_classes(
 def terms_of_probabilities(
     target: Tensor, dim: int, weight: Tensor | None, label_smoothing: float, dtype: torch.dtype
 ) -> Terms:
-    shares = target
-    if label_smoothing > 0:
-        shares = shares * (1 - label_smoothing) + label_smoothing / target.shape[dim]
-    if weight is not None:
-        shape = [1] * target.dim()
-        shape[dim] = -1
-        shares = shares * weight.to(target.dtype).view(shape)
-    # The sum of a single row would be shared between threads.
-    one_row = shares.numel() == shares.shape[dim]
-    wide = shares.to(dtype)
-    a = ordered_sum(wide).reshape(wide.select(dim, 0).shape) if one_row else wide.sum(dim)
-    ones = torch.ones_like(a)
-    return Terms(Factors(a, None, ones, None), None, shares, ones, None, ones)
+    """The kernels smooth the targets, weight them and sum them up."""
+    ones = torch.ones_like(target.select(dim, 0), dtype=dtype, requires_grad=False)
+    return Terms(
+        Factors(ones, None, ones, None),
+        None,
+        target,
+        ones,
+        None,
+        ones,
+        class_weight=weight,
+        label_smoothing=label_smoothing,
+    )
 
 
 def terms_of(

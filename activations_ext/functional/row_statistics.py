@@ -22,6 +22,8 @@ class Statistics(NamedTuple):
     target_logit: Tensor
     weighted_sum: Tensor
     expected_logit: Tensor
+    mass: Tensor
+    """The sum of the weights."""
     argmax: Tensor
     """The class of the largest logit, int64."""
 
@@ -40,6 +42,8 @@ def row_statistics(
     *,
     target: Tensor | None = None,
     weight: Tensor | None = None,
+    class_weight: Tensor | None = None,
+    label_smoothing: float = 0.0,
     ignore_index: int = -100,
     softcap: float = 0.0,
     logit_scale: float = 1.0,
@@ -52,6 +56,8 @@ def row_statistics(
     Args:
         target: a class for each row: its logit is wanted.
         weight: a number for each class or each logit: the weighted sum is wanted.
+        class_weight: beside a ``weight`` for each logit a factor for each class.
+        label_smoothing: the ``weight`` for each logit is mixed with this share of 1/C first.
         ignore_index: the target of rows that have none.
         softcap: of the logits; 0 for none.
         logit_scale: a factor of the logits, before the softcap.
@@ -62,7 +68,17 @@ def row_statistics(
     if is_wrapper(logits):  # DTensor, for one, has no rule for our operators
         return Statistics(
             *_C.row_statistics_by_formula(
-                logits, dim, target, weight, ignore_index, softcap, logit_scale, expected, argmax
+                logits,
+                dim,
+                target,
+                weight,
+                class_weight,
+                label_smoothing,
+                ignore_index,
+                softcap,
+                logit_scale,
+                expected,
+                argmax,
             )
         )
     return Statistics(
@@ -71,6 +87,8 @@ def row_statistics(
             dim,
             target,
             weight,
+            class_weight,
+            label_smoothing,
             ignore_index,
             softcap,
             logit_scale,
@@ -89,6 +107,8 @@ def statistics_gradient(
     *,
     target: Tensor | None = None,
     weight: Tensor | None = None,
+    class_weight: Tensor | None = None,
+    label_smoothing: float = 0.0,
     ignore_index: int = -100,
     softcap: float = 0.0,
     logit_scale: float = 1.0,
@@ -104,6 +124,8 @@ def statistics_gradient(
         dim,
         target,
         weight,
+        class_weight,
+        label_smoothing,
         ignore_index,
         softcap,
         logit_scale,
@@ -141,7 +163,8 @@ class RowGradients(NamedTuple):
 
 class Factors(NamedTuple):
     """A row's loss is ``(a·log_sum − b·target_logit − c·weighted_sum)·(1 − p_t)^γ + z·lse²``; None
-    is 0. Of an ignored row all are 0."""
+    is 0. Of an ignored row all are 0. Without ``b`` the weights are the target, and ``a`` is a
+    factor of their mass."""
 
     a: Tensor
     b: Tensor | None
@@ -156,7 +179,7 @@ class Factors(NamedTuple):
         return result if self.z is None else result + self.z * self._lse(row).square()
 
     def gradients(self, row: Statistics) -> RowGradients:
-        log_sum, b, c = self.a, self.b, self.c
+        log_sum, b, c = self._of_log_sum(row), self.b, self.c
         if self.gamma != 0 and b is not None:
             focus, by_log_p = self._focus(row)
             bent = torch.where(self.a == 0, 0.0, self._cross_entropy(row)) * by_log_p
@@ -167,10 +190,13 @@ class Factors(NamedTuple):
         return RowGradients(log_sum, None if b is None else -b, None if c is None else -c, None)
 
     def _cross_entropy(self, row: Statistics) -> Tensor:
-        result = self.a * row.log_sum
+        result = self._of_log_sum(row) * row.log_sum
         if self.b is not None:
             result = result - self.b * row.target_logit
         return result if self.c is None else result - self.c * row.weighted_sum
+
+    def _of_log_sum(self, row: Statistics) -> Tensor:
+        return self.a * row.mass if self.b is None else self.a
 
     def _focus(self, row: Statistics) -> tuple[Tensor, Tensor]:
         """(1 − p_t)^γ and its derivative by log p_t; 0 where p_t is 1, and of an ignored row, of

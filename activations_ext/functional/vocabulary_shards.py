@@ -112,6 +112,7 @@ def combined(
         target_logit,
         others[0] if weights is not None else total.new_empty(0),
         others[-1] / total if expected else total.new_empty(0),
+        row.log_sum.new_empty(0),
         row.argmax,  # not asked for: of no elements
     )
 
@@ -197,9 +198,11 @@ class ShardLoss(torch.autograd.Function):
             bias,
             target,
             weights,
-            _NOT_HERE,
-            softcap,
-            logit_scale,
+            class_weight=None,
+            label_smoothing=0.0,
+            ignore_index=_NOT_HERE,
+            softcap=softcap,
+            logit_scale=logit_scale,
             expected=False,
             argmax=False,
             budget=budget,

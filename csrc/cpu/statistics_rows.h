@@ -55,21 +55,30 @@ struct Lanes : RowLanes<S, Group> {
   }
 };
 
-// w of vector i: a number for each class, or for each logit, or 0.
+// The weights of vector i, or 0 where there are none.
 template <class S>
 struct WeightsOf {
   using V = ComputeVec<S>;
   const typename V::Number* of_class;
   bool of_logit;
+  Smoothing smoothing;
 
-  template <class Block>
-  V operator()(const Block& block, int64_t i) const {
-    if (of_logit) return block.load_b(i);
-    return of_class == nullptr ? V(0.0) : block.of_class(of_class, i);
-  }
   explicit WeightsOf(const StatisticsRows& job)
       : of_class(static_cast<const typename V::Number*>(job.class_weights)),
-        of_logit(job.weights.data != nullptr) {}
+        of_logit(job.weights.data != nullptr),
+        smoothing(job.smoothing) {}
+
+  // Of what `from_logit` and `from_class` read, if they have to.
+  template <class FromLogit, class FromClass>
+  V of(FromLogit from_logit, FromClass from_class) const {
+    if (!of_logit) return of_class == nullptr ? V(0.0) : from_class();
+    const V weight = smoothing.value(from_logit());
+    return of_class == nullptr ? weight : weight * from_class();
+  }
+  template <class Block>
+  V operator()(const Block& block, int64_t i) const {
+    return of([&] { return block.load_b(i); }, [&] { return block.of_class(of_class, i); });
+  }
 };
 
 // In each lane NaN if its row has one, else 0.
@@ -120,7 +129,7 @@ void statistics_rows(const StatisticsRows& job, const StatisticsResults& results
     const Lanes<S, Group> lanes(job, group);
     if (job.skip_ignored && !any(lanes.has_target())) {
       for (void* const numbers : {results.maximum, results.log_sum, results.target_logit,
-                                  results.weighted_sum, results.expected_logit})
+                                  results.weighted_sum, results.expected_logit, results.mass})
         lanes.write(numbers, V(0.0));
       return;
     }
@@ -135,6 +144,7 @@ void statistics_rows(const StatisticsRows& job, const StatisticsResults& results
     lanes.write(results.target_logit, where(lanes.has_target(), target, V(0.0)));
     lanes.write(results.weighted_sum, row.weighted_sum);
     lanes.write(results.expected_logit, row.expected_logit);
+    lanes.write(results.mass, row.mass);
     if (results.argmax != nullptr) {
       // A row with NaN, which no maximum has to show, has a sum of NaN.
       const V sought =
@@ -188,7 +198,7 @@ void statistics_backward_rows(const StatisticsRows& job, const StatisticsGradien
         if (weights.of_logit)
           weights_there[lane] = operands.b.row(lanes.row(lane))[t * operands.b.at.class_stride];
       }
-      weight = weights.of_logit ? load(weights_there) : load(there);
+      weight = weights.of([&] { return load(weights_there); }, [&] { return load(there); });
     }
     store<false>(at_target, at(lanes.logit_of_target(), weight, grad_target));
 

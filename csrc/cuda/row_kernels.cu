@@ -100,9 +100,12 @@ bool with_tiles(const RowShape& shape, std::initializer_list<Matrix<const void*>
                              : with.template operator()<Team<4>>();
 }
 
-// run.template operator()<With, whether logits are mapped>()
+// run.template operator()<With, whether logits are mapped>(). Both kinds of weights are rare: they
+// have no kernels without a map.
 template <class Run>
 void with_weights(const StatisticsRows& job, bool all, Run run) {
+  if (job.weights.data != nullptr && job.class_weights != nullptr)
+    return run.template operator()<With::kBothWeights, true>();
   const auto mapped = [&]<bool kMapped>() {
     if (job.weights.data != nullptr) return run.template operator()<With::kLogitWeights, kMapped>();
     run.template operator()<With::kClassWeights, kMapped>();

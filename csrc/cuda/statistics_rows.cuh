@@ -45,15 +45,19 @@ struct Target {
 enum class With {
   kNothing,       // only the largest logit and the sum
   kClassWeights,  // the expected logit as well, and perhaps a weight for each class
-  kLogitWeights   // a weight for each logit, in the same units as the logits
+  kLogitWeights,  // a weight for each logit, in the same units as the logits
+  kBothWeights    // the same, times a weight for each class
 };
+constexpr bool weighs_logits(With with) { return with >= With::kLogitWeights; }
 
 template <class S>
 struct ClassWeights {
   const StatisticNumber<S>* of_class;
+  Smoothing smoothing;
 
   explicit __device__ ClassWeights(const StatisticsRows& job)
-      : of_class(static_cast<const StatisticNumber<S>*>(job.class_weights)) {}
+      : of_class(static_cast<const StatisticNumber<S>*>(job.class_weights)),
+        smoothing(job.smoothing) {}
   __device__ Compute<S> operator[](int64_t i) const {
     return of_class != nullptr ? Compute<S>(of_class[i]) : Compute<S>(0.0);
   }
@@ -64,9 +68,9 @@ template <class S, class Team, With kWith>
 __device__ auto rows_with_weights(const StatisticsRows& job, int64_t row) {
   const Rows<const S> logits(job.logits, job.shape);
   const Row<const S, Team> x = {logits.row(row), logits.at.class_stride};
-  if constexpr (kWith != With::kLogitWeights) return RowsOf<S, Team, 1>{{x}};
+  if constexpr (!weighs_logits(kWith)) return RowsOf<S, Team, 1>{{x}};
   const Rows<const S> weights(job.weights, job.shape);
-  if constexpr (kWith == With::kLogitWeights)
+  if constexpr (weighs_logits(kWith))
     return RowsOf<S, Team, 2>{{x, {weights.row(row), weights.at.class_stride}}};
 }
 
@@ -76,7 +80,10 @@ __device__ Compute<S> weight_of(const Units& units, const ClassWeights<S>& weigh
                                 int k) {
   if constexpr (kWith == With::kNothing) return Compute<S>(0.0);
   if constexpr (kWith == With::kClassWeights) return weights[i + k];
-  if constexpr (kWith == With::kLogitWeights) return widened(units.row[1].numbers[k]);
+  if constexpr (weighs_logits(kWith)) {
+    const Compute<S> weight = weights.smoothing.value(widened(units.row[1].numbers[k]));
+    return kWith == With::kBothWeights ? weight * weights[i + k] : weight;
+  }
 }
 
 // The last step of a row.
@@ -91,6 +98,7 @@ __device__ void write_statistics(const StatisticsRows& job, const StatisticsResu
   sums.sum = widen(total.sums.sum);
   sums.spread = widen(total.sums.spread);
   sums.dot = widen(total.sums.dot);
+  sums.mass = widen(total.sums.mass);
   const RowStatistics<T> statistics(sums);
   const auto put = [&](void* numbers, T x) {
     if (numbers != nullptr) static_cast<Number*>(numbers)[row] = Number(x);
@@ -111,6 +119,7 @@ __device__ void write_statistics(const StatisticsRows& job, const StatisticsResu
   put(results.target_logit, target_logit);
   put(results.weighted_sum, statistics.weighted_sum);
   put(results.expected_logit, statistics.expected_logit);
+  put(results.mass, statistics.mass);
 }
 
 // To be launched with kRowThreads and a second dimension of `splits` blocks. Where that is more

@@ -59,8 +59,10 @@ bool AsRows::describe(int64_t dim) {
 
 namespace {
 
+// A weight of one dimension beside logits of one is the class', unless it is a target.
 bool weight_of_logit(const RowsOfLogits& of) {
-  return of.weight.defined() && of.weight.dim() == of.logits.dim() && of.logits.dim() != 1;
+  if (!of.weight.defined() || of.weight.dim() != of.logits.dim()) return false;
+  return of.logits.dim() != 1 || of.class_weight.defined() || of.smoothing != 0;
 }
 
 AsRows::Few<at::Tensor> matrices(const RowsOfLogits& of, const at::Tensor& more) {
@@ -89,13 +91,15 @@ StatisticsJob::StatisticsJob(const RowsOfLogits& of, const at::Tensor& more, boo
     target = of.target.contiguous();
   }
   const bool of_logit = weight_of_logit(of);
-  if (of.weight.defined() && !of_logit)
-    class_weights = padded(of.weight, at::toOpMathType(of.logits.scalar_type()), padding);
+  const at::Tensor& of_class = of_logit ? of.class_weight : of.weight;
+  if (of_class.defined())
+    class_weights = padded(of_class, at::toOpMathType(of.logits.scalar_type()), padding);
   rows = {.shape = as_rows.shape,
           .logits = as_rows.matrix(0),
           .weights = of_logit ? as_rows.matrix(1) : Matrix<const void*>{},
           .target = target.defined() ? target.const_data_ptr<int64_t>() : nullptr,
           .class_weights = class_weights.defined() ? class_weights.const_data_ptr() : nullptr,
+          .smoothing = Smoothing::of(of.smoothing, as_rows.shape.classes),
           .ignore_index = of.ignore_index,
           .map = of.map,
           .expected = expected,
@@ -120,6 +124,7 @@ RowStatisticsTensors StatisticsJob::empty_results(bool argmax) const {
           numbers(target.defined()),
           numbers(weight_.defined()),
           numbers(rows.expected),
+          numbers(weight_.defined()),
           empty(argmax, at::kLong)};
 }
 
@@ -127,9 +132,13 @@ StatisticsResults StatisticsJob::results(const RowStatisticsTensors& row) {
   const auto memory = [](const at::Tensor& tensor) {
     return tensor.defined() ? tensor.mutable_data_ptr() : nullptr;
   };
-  return {memory(row.maximum),        memory(row.log_sum),
-          memory(row.target_logit),   memory(row.weighted_sum),
-          memory(row.expected_logit), static_cast<int64_t*>(memory(row.argmax))};
+  return {memory(row.maximum),
+          memory(row.log_sum),
+          memory(row.target_logit),
+          memory(row.weighted_sum),
+          memory(row.expected_logit),
+          memory(row.mass),
+          static_cast<int64_t*>(memory(row.argmax))};
 }
 
 StatisticsGradient StatisticsJob::gradient(const RowStatisticsTensors& row,

@@ -15,11 +15,14 @@
 namespace activations_ext {
 
 // The rows of `logits` along `dim`. `target` (int64) has a class for each row, `weight` a number
-// for each class or each logit; either may be undefined.
+// for each class or each logit; either may be undefined. The numbers for each logit may be targets:
+// smoothed over the classes, and multiplied by a `class_weight` for each.
 struct RowsOfLogits {
   at::Tensor logits, target, weight;
   int64_t dim, ignore_index;
   LogitMap map;
+  at::Tensor class_weight = {};
+  double smoothing = 0.0;
   bool skip_ignored = false;  // the statistics of rows without a target may be anything
 };
 
@@ -27,7 +30,7 @@ struct RowsOfLogits {
 // float64. See losses/row_statistics.h. Undefined if not requested by a target, a weight or
 // `Wanted`. argmax (int64) is the class of the largest logit, as torch.argmax's.
 struct RowStatisticsTensors {
-  at::Tensor maximum, log_sum, target_logit, weighted_sum, expected_logit, argmax;
+  at::Tensor maximum, log_sum, target_logit, weighted_sum, expected_logit, mass, argmax;
 };
 struct Wanted {
   bool expected = false, argmax = false;

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "../losses/logit_map.h"
+#include "../losses/smoothing.h"
 
 namespace activations_ext {
 
@@ -22,13 +23,15 @@ struct Matrix {
 };
 
 // What both passes of the statistics of rows read (losses/row_statistics.h). `target` has a class
-// for each row, or is nullptr. `class_weights` or `weights`, or neither. Arrays without a layout
-// hold the type that computes.
+// for each row, or is nullptr. The weight of a logit is that of `weights`, smoothed, times that of
+// its class; without `weights` its class' alone. Arrays without a layout hold the type that
+// computes.
 struct StatisticsRows {
   RowShape shape;
   Matrix<const void*> logits, weights;
   const int64_t* target;
   const void* class_weights;
+  Smoothing smoothing;
   int64_t ignore_index;
   LogitMap map;
   bool expected;       // the expected logit is wanted
@@ -37,7 +40,7 @@ struct StatisticsRows {
 };
 // nullptr: not requested.
 struct StatisticsResults {
-  void *maximum, *log_sum, *target_logit, *weighted_sum, *expected_logit;
+  void *maximum, *log_sum, *target_logit, *weighted_sum, *expected_logit, *mass = nullptr;
   int64_t* argmax = nullptr;
 };
 // A gradient that is nullptr is 0. `out` may be the logits. On CUDA the gradient may be a loss'

@@ -19,7 +19,8 @@ struct LogitMap {
   // of f
   template <class T>
   constexpr T slope(T f) const {
-    const T ratio = f * T(cap == 0 ? 0.0 : 1.0 / cap);
+    if (cap == 0) return T(scale);  // for infinite f, too
+    const T ratio = f * T(1.0 / cap);
     return T(scale) * (T(1.0) - ratio * ratio);
   }
 };

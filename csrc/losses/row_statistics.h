@@ -3,7 +3,7 @@
 //   f = scale·x, or cap·tanh(scale·x/cap)      m = max f, taken as a constant
 //   log_sum = log Σ e^(f−m)                    so that lse = m + log_sum
 //   target_logit = f_t − m                     of the class t; 0 for a row without one
-//   weighted_sum = Σ w_c·(f_c − m)
+//   weighted_sum = Σ w_c·(f_c − m)             and mass = Σ w_c
 //   expected_logit = Σ p_c·(f_c − m)           p = e^(f−lse)
 //
 // Relative to m they keep their digits however large the logits are. −log p_t is log_sum −
@@ -18,13 +18,14 @@ namespace activations_ext {
 
 template <class T>
 struct RowStatistics {
-  T maximum, log_sum, weighted_sum, expected_logit;
+  T maximum, log_sum, weighted_sum, expected_logit, mass;
 
   constexpr explicit RowStatistics(const RowSums<T>& row)
       : maximum(row.reference()),
         log_sum(log(row.sum)),
         weighted_sum(row.dot),
-        expected_logit(row.spread / row.sum) {}
+        expected_logit(row.spread / row.sum),
+        mass(row.mass) {}
 };
 
 // The gradient of f_c: p·(g_log_sum + g_expected·(1 + d − expected)) + g_weighted·w_c, d = f_c − m.

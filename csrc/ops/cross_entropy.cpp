@@ -41,7 +41,8 @@ struct CrossEntropyBackward {
     const Tensor& grad_output = grads[0];
     const auto& [logits, target, share, maximum, log_sum, ignore_index] = of;
     const int64_t dim = class_dim(logits);
-    const RowArguments rows = {logits, dim, target, {}, ignore_index, LogitMap()};
+    const RowArguments rows = {logits,       dim,       target, {}, {}, /*smoothing=*/0.0,
+                               ignore_index, LogitMap()};
     TORCH_CHECK(
         grad_output.dim() == 0 || grad_output.sym_sizes() == target.sym_sizes(),
         "cross_entropy_backward(): expected argument 'grad_output' to have no dimensions or "

@@ -43,10 +43,24 @@ Tensor spread(const Tensor& weight, const Tensor& logits, int64_t dim) {
   return w.view(shape);
 }
 
+// The weights that are given as targets, smoothed.
+Tensor smoothed(const RowArguments& of, int64_t dim) {
+  const Tensor w = spread(*of.weight, of.logits, dim);
+  if (of.smoothing == 0) return w;
+  const Smoothing smoothing = Smoothing::of(of.smoothing, of.logits.size(dim));
+  return w * smoothing.kept + smoothing.share;
+}
+
+// Of each logit, broadcastable.
+Tensor weights_of(const RowArguments& of, int64_t dim) {
+  const Tensor w = smoothed(of, dim);
+  return of.class_weight.has_value() ? w * spread(*of.class_weight, of.logits, dim) : w;
+}
+
 }  // namespace
 
 Statistics statistics_formula(const RowArguments& of, Wanted wanted) {
-  const auto& [logits, given_dim, target, weight, ignore_index, map] = of;
+  const auto& [logits, given_dim, target, weight, class_weight, smoothing, ignore_index, map] = of;
   check_map(map, logits.scalar_type());
   const int64_t dim = at::maybe_wrap_dim(given_dim, logits.dim());
   const Tensor f = mapped(logits, map);
@@ -54,14 +68,18 @@ Statistics statistics_formula(const RowArguments& of, Wanted wanted) {
   const Tensor m = at::where(largest == -INFINITY, at::zeros_like(largest), largest);
   const Tensor d = f - m, e = d.exp(), sum = e.sum(dim);
   const auto missing = [&] { return sum.new_empty({0}); };
-  Tensor target_logit, weighted_sum, expected_logit;
+  Tensor target_logit, weighted_sum, expected_logit, mass;
   if (target.has_value()) {
     const Tensor none = *target == ignore_index;
     const Tensor index = at::where(none, at::zeros_like(*target), *target).unsqueeze(dim);
     const Tensor picked = d.gather(dim, index).squeeze(dim);
     target_logit = at::where(none, at::zeros_like(picked), picked);
   }
-  if (weight.has_value()) weighted_sum = (d * spread(*weight, logits, dim)).sum(dim);
+  if (weight.has_value()) {
+    const Tensor weights = weights_of(of, dim);
+    weighted_sum = (d * weights).sum(dim);
+    mass = weights.expand_as(d).sum(dim);
+  }
   if (wanted.expected) {
     const Tensor finite = at::where(e == 0, at::zeros_like(d), d);
     expected_logit = (e * finite).sum(dim) / sum;
@@ -71,12 +89,14 @@ Statistics statistics_formula(const RowArguments& of, Wanted wanted) {
           target.has_value() ? target_logit : missing(),
           weight.has_value() ? weighted_sum : missing(),
           wanted.expected ? expected_logit : missing(),
+          mass.defined() ? mass : missing(),
           wanted.argmax ? at::argmax(f.detach(), dim)
                         : at::empty({0}, logits.options().dtype(at::kLong))};
 }
 
 Tensor statistics_backward_formula(const RowGradientArguments& of) {
-  const auto& [logits, given_dim, target, weight, ignore_index, map] = of.rows;
+  const auto& [logits, given_dim, target, weight, class_weight, smoothing, ignore_index, map] =
+      of.rows;
   const auto& [grad_log_sum, grad_target_logit, grad_weighted_sum, grad_expected_logit, rows,
                maximum, log_sum, expected_logit] = of;
   const int64_t dim = at::maybe_wrap_dim(given_dim, logits.dim());
@@ -90,7 +110,7 @@ Tensor statistics_backward_formula(const RowGradientArguments& of) {
     grad = grad + p * bent * grad_expected_logit->unsqueeze(dim);
   }
   if (grad_weighted_sum.has_value() && weight.has_value())
-    grad = grad + grad_weighted_sum->unsqueeze(dim) * spread(*weight, logits, dim);
+    grad = grad + grad_weighted_sum->unsqueeze(dim) * weights_of(of.rows, dim);
   if (grad_target_logit.has_value() && target.has_value()) {
     const Tensor none = *target == ignore_index;
     const Tensor index = at::where(none, at::zeros_like(*target), *target).unsqueeze(dim);
@@ -102,13 +122,33 @@ Tensor statistics_backward_formula(const RowGradientArguments& of) {
   return grad.to(logits.scalar_type());
 }
 
-Tensor weight_gradient_formula(const Tensor& grad, const RowArguments& of, const Tensor& maximum) {
+std::pair<Tensor, Tensor> weight_gradients_formula(const Tensor& grad_weighted_sum,
+                                                   const Tensor& grad_mass, const RowArguments& of,
+                                                   const Tensor& maximum, bool of_weight,
+                                                   bool of_class_weight) {
   const int64_t dim = at::maybe_wrap_dim(of.dim, of.logits.dim());
-  const Tensor d = mapped(of.logits, of.map) - maximum.unsqueeze(dim);
-  Tensor shares = grad.unsqueeze(dim) * d;
-  if (of.weight->dim() != of.logits.dim())
-    shares = shares.sum_to_size(spread(*of.weight, of.logits, dim).sizes());
-  return shares.reshape(of.weight->sizes()).to(of.weight->scalar_type());
+  Tensor by_weights = at::zeros_like(maximum).unsqueeze(dim);
+  if (grad_weighted_sum.defined()) {
+    const Tensor d = mapped(of.logits, of.map) - maximum.unsqueeze(dim);
+    by_weights = grad_weighted_sum.unsqueeze(dim) * d;
+  }
+  if (grad_mass.defined()) by_weights = by_weights + grad_mass.unsqueeze(dim);
+  by_weights = by_weights.expand_as(of.logits);
+  const auto in_shape_of = [&](const Tensor& weight, Tensor shares) {
+    if (weight.dim() != of.logits.dim())
+      shares = shares.sum_to_size(spread(weight, of.logits, dim).sizes());
+    return shares.reshape(weight.sizes()).to(weight.scalar_type());
+  };
+  std::pair<Tensor, Tensor> result;
+  if (of_weight) {
+    Tensor shares = by_weights;
+    if (of.smoothing != 0) shares = shares * (1 - of.smoothing);
+    if (of.class_weight.has_value()) shares = shares * spread(*of.class_weight, of.logits, dim);
+    result.first = in_shape_of(*of.weight, shares);
+  }
+  if (of_class_weight)
+    result.second = in_shape_of(*of.class_weight, by_weights * smoothed(of, dim));
+  return result;
 }
 
 }  // namespace activations_ext

@@ -29,7 +29,7 @@ c10::SymDimVector shape_of_rows(const Tensor& logits, int64_t dim) {
 // A row's target is read at the same place as its statistics are written; a weight for each logit
 // at the same place as the logit.
 int64_t check(const RowArguments& of) {
-  const auto& [logits, given_dim, target, weight, ignore_index, map] = of;
+  const auto& [logits, given_dim, target, weight, class_weight, smoothing, ignore_index, map] = of;
   const int64_t dim = at::maybe_wrap_dim(given_dim, logits.dim());
   if (target.has_value()) {
     TORCH_CHECK(target->scalar_type() == at::kLong && one_for_each_row(*target, logits, dim),
@@ -38,8 +38,8 @@ int64_t check(const RowArguments& of) {
                 target->scalar_type(), " of shape ", target->sym_sizes());
     check_same_device("row_statistics", "target", *target, "logits", logits);
   }
+  const c10::SymInt classes = logits.dim() == 0 ? c10::SymInt(1) : logits.sym_size(dim);
   if (weight.has_value()) {
-    const c10::SymInt classes = logits.dim() == 0 ? c10::SymInt(1) : logits.sym_size(dim);
     const bool of_class = weight->dim() == 1 && weight->sym_numel() == classes;
     const bool of_logit =
         weight->sym_sizes() == logits.sym_sizes() && weight->scalar_type() == logits.scalar_type();
@@ -49,6 +49,20 @@ int64_t check(const RowArguments& of) {
                 classes, " classes, or the shape and dtype of the logits, ", "but got shape ",
                 weight->sym_sizes());
     check_same_device("row_statistics", "weight", *weight, "logits", logits);
+  }
+  const bool of_logit = weight.has_value() && weight->sym_sizes() == logits.sym_sizes() &&
+                        weight->scalar_type() == logits.scalar_type();
+  TORCH_CHECK_VALUE(smoothing == 0 || (of_logit && smoothing > 0 && smoothing <= 1),
+                    "row_statistics(): expected argument 'smoothing' to be from 0 to 1, and 0 "
+                    "without a weight for each logit, but got ",
+                    smoothing);
+  if (class_weight.has_value()) {
+    TORCH_CHECK(
+        of_logit && class_weight->dim() == 1 && class_weight->sym_numel() == classes,
+        "row_statistics(): expected argument 'class_weight' to have one number for each of ",
+        classes, " classes, beside a weight for each logit, but got shape ",
+        class_weight->sym_sizes());
+    check_same_device("row_statistics", "class_weight", *class_weight, "logits", logits);
   }
   return dim;
 }
@@ -83,16 +97,23 @@ int64_t check_gradient(const RowGradientArguments& of) {
 }
 
 RowsOfLogits rows_of(const RowArguments& of, int64_t dim) {
-  return {of.logits, or_undefined(of.target), or_undefined(of.weight),
-          dim,       of.ignore_index,         of.map};
+  return {.logits = of.logits,
+          .target = or_undefined(of.target),
+          .weight = or_undefined(of.weight),
+          .dim = dim,
+          .ignore_index = of.ignore_index,
+          .map = of.map,
+          .class_weight = or_undefined(of.class_weight),
+          .smoothing = of.smoothing};
 }
 
 struct RowStatisticsBackward {
   static constexpr const char* kSchema =
       "row_statistics_backward(Tensor? grad_log_sum, Tensor? grad_target_logit, "
       "Tensor? grad_weighted_sum, Tensor? grad_expected_logit, Tensor logits, int dim, "
-      "Tensor? target, Tensor? weight, int ignore_index, float softcap, "
-      "float logit_scale, Tensor maximum, Tensor log_sum, Tensor? expected_logit) -> Tensor";
+      "Tensor? target, Tensor? weight, Tensor? class_weight, float smoothing, int ignore_index, "
+      "float softcap, float logit_scale, Tensor maximum, Tensor log_sum, Tensor? expected_logit) "
+      "-> Tensor";
   using Arguments = RowGradientArguments;
 
   static Tensor kernel(const Arguments& of) {
@@ -110,10 +131,11 @@ struct RowStatisticsBackward {
 // `overwrite`, backward may write the gradient over the logits.
 struct RowStatistics {
   static constexpr const char* kSchema =
-      "row_statistics(Tensor logits, int dim, Tensor? target, Tensor? weight, int ignore_index, "
-      "float softcap, float logit_scale, bool expected, bool argmax, bool overwrite) -> "
+      "row_statistics(Tensor logits, int dim, Tensor? target, Tensor? weight, "
+      "Tensor? class_weight, float smoothing, int ignore_index, float softcap, "
+      "float logit_scale, bool expected, bool argmax, bool overwrite) -> "
       "(Tensor maximum, Tensor log_sum, Tensor target_logit, Tensor weighted_sum, "
-      "Tensor expected_logit, Tensor argmax)";
+      "Tensor expected_logit, Tensor mass, Tensor argmax)";
   struct Arguments {
     RowArguments rows;
     Wanted wanted;
@@ -137,6 +159,7 @@ struct RowStatistics {
             or_empty(row.target_logit, dtype),
             or_empty(row.weighted_sum, dtype),
             or_empty(row.expected_logit, dtype),
+            or_empty(row.mass, dtype),
             or_empty(row.argmax, at::kLong)};
   }
   static Statistics shape(const Arguments& of) {
@@ -153,6 +176,7 @@ struct RowStatistics {
             numbers(of.rows.target.has_value()),
             numbers(of.rows.weight.has_value()),
             numbers(of.wanted.expected),
+            numbers(of.rows.weight.has_value()),
             empty(of.wanted.argmax, at::kLong)};
   }
   static Statistics formula(const Arguments& of) { return statistics_formula(of.rows, of.wanted); }
@@ -174,14 +198,16 @@ struct RowStatistics {
   }
   // The maximum is a constant, and so is its class.
   static variable_list differentiable(const Statistics& row) {
-    return {std::get<1>(row), std::get<2>(row), std::get<3>(row), std::get<4>(row)};
+    return {std::get<1>(row), std::get<2>(row), std::get<3>(row), std::get<4>(row),
+            std::get<5>(row)};
   }
   static std::string title() { return "RowStatisticsBackward"; }
-  static variable_list gradients(variable_list grads, const Saved& of, const Needed<3>& needed) {
+  static variable_list gradients(variable_list grads, const Saved& of, const Needed<4>& needed) {
     const RowArguments& rows = of.rows;
-    variable_list result(3);  // of the logits, the target and the weights
-    if (needed[2] && grads[2].defined())
-      result[2] = weight_gradient_formula(grads[2], rows, of.maximum);
+    variable_list result(4);  // of the logits, the target and the two kinds of weights
+    if (needed[2] || needed[3])
+      std::tie(result[2], result[3]) =
+          weight_gradients_formula(grads[2], grads[4], rows, of.maximum, needed[2], needed[3]);
     if (!needed[0]) return result;
     const auto if_wanted = [](const Tensor& grad, bool wanted) {
       return wanted ? or_none(grad) : std::nullopt;  // else of a tensor without elements
@@ -219,7 +245,8 @@ struct RowStatistics {
         "row_statistics(): expected argument 'logits' to be the result of an operator, where "
         "its gradient is to overwrite it, but got a leaf Variable that requires grad");
     at::assert_no_internal_overlap(of.logits);
-    if (of.weight.has_value()) at::assert_no_overlap(of.logits, *of.weight);
+    for (const MaybeTensor& weight : {of.weight, of.class_weight})
+      if (weight.has_value()) at::assert_no_overlap(of.logits, *weight);
   }
 };
 
