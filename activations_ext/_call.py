@@ -15,7 +15,6 @@ from torch.overrides import (
     has_torch_function,
     has_torch_function_unary,
 )
-from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 import activations_ext._C as _C
 from activations_ext._torchs import torchs
@@ -98,10 +97,10 @@ def is_wrapper(input: Tensor) -> bool:
 
     Fake and functional tensors, which trace, do know our operators.
     """
-    if is_dynamo_compiling():
-        return is_traceable_wrapper_subclass(input)
     if type(input) is Tensor or type(input).__torch_dispatch__ is Tensor.__torch_dispatch__:
         return False
+    if is_dynamo_compiling():  # which sees no __tensor_flatten__ of DTensor
+        return True
     from torch._subclasses import FakeTensor
     from torch._subclasses.functional_tensor import FunctionalTensor
 

@@ -27,8 +27,12 @@ from activations_ext.functional.row_losses import (
     result_dtype,
     terms_of_classes,
 )
-from activations_ext.functional.row_statistics import Statistics
-from activations_ext.functional.vocabulary_shards import Part, ShardLoss, ShardStatistics, group_of
+from activations_ext.functional.vocabulary_shards import (
+    Part,
+    ShardLoss,
+    group_of,
+    statistics_of_shards,
+)
 
 __all__ = ["count_items", "cross_entropy", "linear_cross_entropy"]
 
@@ -84,13 +88,7 @@ def cross_entropy(
     part = Part.of(group, input.shape[min(1, input.dim() - 1)], vocab_start, vocab_size, target)
     options = _Options(ignore_index, label_smoothing, z_loss, focal_gamma, token_weight)
     terms = _terms(part, options, target, weight, input.dtype, reduction, num_items)
-    local, weights = part.of_targets(target, terms), part.weights(terms)
-    row = Statistics(
-        *ShardStatistics.apply(
-            input, local, weights, softcap, logit_scale, return_entropy, part.group
-        )
-    )
-    row = row._replace(target_logit=part.checked(row.target_logit, target, terms))
+    row = statistics_of_shards(part, input, target, terms, softcap, logit_scale, return_entropy)
     dtype = loss_dtype or result_dtype(input)
     loss = loss_of_rows(terms, row, reduction, num_items, zero_if_empty, dtype)
     asked = Asked(return_lse, return_log_prob, return_entropy, False, False)

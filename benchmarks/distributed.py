@@ -13,14 +13,18 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as reference
+from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 from torch.distributed.tensor.parallel import loss_parallel
 from torch.multiprocessing.spawn import spawn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from activations_ext import distributed
 from activations_ext import functional as F
@@ -33,6 +37,26 @@ SHAPES = ((8192, 1000), (1024, 32_000), (1024, 128_256))
 def status(name: str) -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+
+class Exchanged(TorchDispatchMode):
+    """Counts the bytes of the tensors that collectives are given, by any way."""
+
+    bytes: int = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if any(issubclass(kind, DTensor) for kind in types):
+            return NotImplemented  # its own operators come here next
+        if func.namespace in ("c10d", "_c10d_functional") and "wait" not in func.__name__:
+            self.bytes += sum(t.nbytes for t in tree_leaves(args) if isinstance(t, Tensor))
+        return func(*args, **(kwargs or {}))
+
+
+def exchanged(step: Callable[[], None]) -> float:
+    """KiB."""
+    with Exchanged() as mode:
+        step()
+    return mode.bytes / 1024
 
 
 def measured(step: Callable[[], None], seconds: float) -> tuple[float, float]:
@@ -74,8 +98,9 @@ def _rank(rank: int, port: int, seconds: float, path: str) -> None:
                 reference.cross_entropy(sharded, targets).backward()
             sharded.grad = None
 
-        results = [measured(step, seconds) for step in (ours, torchs)]
-        cells = [f"{time:.1f} | {memory:.0f}" for time, memory in results]
+        steps = (ours, torchs)
+        results = [(*measured(step, seconds), exchanged(step)) for step in steps]
+        cells = [f"{time:.1f} | {memory:.0f} | {sent:.0f}" for time, memory, sent in results]
         cells.append(f"{results[1][0] / results[0][0]:.2f}")
         lines.append(f"| {count} × {classes} | {' | '.join(cells)}")
     if rank == 0:
@@ -108,18 +133,18 @@ def table(seconds: float) -> str:
         free.close()
         spawn(_rank, (port, seconds, file.name), nprocs=RANKS)
         lines = Path(file.name).read_text().splitlines()
-    columns = "ours | MiB | loss_parallel | MiB | loss_parallel / ours | one process, ours"
+    columns = "ours | MiB | KiB sent | loss_parallel | MiB | KiB sent | loss_parallel / ours"
     return "\n".join(
         [
             "# Cross-entropy of a split vocabulary",
             "",
             f"{tables.machine()}. {RANKS} ranks of one thread each, gloo on one machine,",
             "float32, forward and backward: milliseconds of the slower rank (median), and the most",
-            "memory of rank 0 beside the logits. Last, one process with all classes on as many",
-            "threads.",
+            "memory of rank 0 beside the logits. Sent: the bytes given to collectives in a step.",
+            "Last, one process with all classes on as many threads.",
             "",
-            f"| logits | {columns} |",
-            "| --- |" + " ---: |" * 6,
+            f"| logits | {columns} | one process, ours |",
+            "| --- |" + " ---: |" * 8,
             *(f"{line} | {cell} |" for line, cell in zip(lines, alone(seconds), strict=True)),
             "",
         ]

@@ -175,7 +175,10 @@ def errors_are_raised(share: slice, world: int) -> None:
 
 def nothing_is_gathered(share: slice, world: int) -> None:
     """Two all-reduces of a few numbers a row; one of the hidden states' size."""
+    from torch.distributed.tensor import Shard, distribute_tensor
+
     from activations_ext import distributed
+    from benchmarks.distributed import Exchanged
 
     sent: list[int] = []
     all_reduce = dist.all_reduce
@@ -194,6 +197,14 @@ def nothing_is_gathered(share: slice, world: int) -> None:
         h, w = numbers(9, FEATURES).requires_grad_(), numbers(CLASSES, FEATURES)[share]
         distributed.linear_cross_entropy(h, w, target, **known).backward()
         assert sent == [9, 18, 9 * FEATURES], sent
+        with Exchanged() as by_any_way:
+            distributed.cross_entropy(x, target, **known).backward()
+        assert by_any_way.bytes == 4 * 27
+        mesh = dist.init_device_mesh("cpu", (world,))
+        split = distribute_tensor(numbers(9, CLASSES), mesh, [Shard(1)]).requires_grad_()
+        with Exchanged() as by_any_way:
+            F.cross_entropy(split, target).backward()
+        assert by_any_way.bytes == 4 * 27
     finally:
         dist.all_reduce = all_reduce
 
@@ -217,6 +228,81 @@ def a_batch_over_ranks_has_its_mean(share: slice, world: int) -> None:
     assert distributed.count_items(target, shift=3, group=mesh) == 5 * world
 
 
+DTENSOR_OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"label_smoothing": 0.1, "softcap": 3.0, "z_loss": 0.1},
+    {"focal_gamma": 2.0, "logit_scale": 0.6, "num_items": 5},
+    {"weight": numbers(CLASSES, seed=1).abs(), "token_weight": numbers(9, seed=3).abs()},
+    {"reduction": "none", "return_entropy": True, "return_log_prob": True, "return_lse": True},
+]
+
+
+def dtensors_agree(share: slice, world: int) -> None:
+    """Logits, and the weight that makes them, whose classes are split over a mesh: eager, in one
+    compiled graph, and beside another dimension of the mesh. torch splits them, not ``share``."""
+    from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
+
+    sizes = (world,) if world == 2 else (2, 2)
+    mesh = dist.init_device_mesh("cpu", sizes)
+    copies = [Replicate()] * (len(sizes) - 1)
+    parts = [numbers(9, FEATURES), numbers(CLASSES, FEATURES, seed=1), numbers(CLASSES, seed=2)]
+    target, x = targets(9), numbers(9, CLASSES)
+
+    def of_logits(logits: Tensor, target: Tensor, **options: Any) -> Any:
+        return F.cross_entropy(logits, target, **options)
+
+    def of_parts(h: Tensor, w: Tensor, b: Tensor, target: Tensor, **options: Any) -> Any:
+        return F.linear_cross_entropy(h, w, target, linear_bias=b, **options)
+
+    for function, whole, places in (
+        (of_logits, [x], [Shard(1)]),
+        (of_parts, parts, [Replicate(), Shard(0), Shard(0)]),
+    ):
+        for options, compiled in itertools.product(DTENSOR_OPTIONS, (False, True)):
+            leaves = [part.clone().requires_grad_() for part in whole]
+            split = [
+                distribute_tensor(part, mesh, [*copies, place]).requires_grad_()
+                for part, place in zip(whole, places, strict=True)
+            ]
+            ours = function
+            if compiled:
+                torch._dynamo.reset()
+                ours = torch.compile(function, fullgraph=True, backend="aot_eager")
+            results = [f(*v, target, **options) for f, v in ((function, leaves), (ours, split))]
+            expected, got = (r if isinstance(r, tuple) else (r,) for r in results)
+            for a, b in zip(got, expected, strict=True):
+                assert isinstance(a, DTensor)
+                close(a.full_tensor(), b, (options, compiled))
+            for a, b, place in zip(
+                torch.autograd.grad(sum(one.sum() for one in got), split),
+                torch.autograd.grad(sum(one.sum() for one in expected), leaves),
+                places,
+                strict=True,
+            ):
+                close(a.full_tensor(), b, (options, compiled))  # type: ignore[attr-defined]
+                assert place.is_replicate() or a.placements[-1] == place  # type: ignore[attr-defined]
+
+
+def shares_compile(share: slice, world: int) -> None:
+    """One graph. A wrong target cannot raise there: the loss is NaN."""
+    from activations_ext import distributed
+
+    def function(logits: Tensor, target: Tensor) -> Tensor:
+        loss: Tensor = distributed.cross_entropy(
+            logits, target, vocab_start=share.start, vocab_size=CLASSES, label_smoothing=0.1
+        )
+        return loss
+
+    torch._dynamo.reset()
+    compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
+    mine, target = numbers(9, CLASSES)[:, share].requires_grad_(), targets(9)
+    losses = [f(mine, target) for f in (function, compiled)]
+    torch.testing.assert_close(*losses)
+    torch.testing.assert_close(*(torch.autograd.grad(loss, mine)[0] for loss in losses))
+    target[0] = CLASSES
+    assert compiled(mine, target).isnan()
+
+
 CHECKS: tuple[Callable[[slice, int], None], ...] = (
     logits_agree,
     what_is_returned_agrees,
@@ -224,6 +310,8 @@ CHECKS: tuple[Callable[[slice, int], None], ...] = (
     errors_are_raised,
     nothing_is_gathered,
     a_batch_over_ranks_has_its_mean,
+    dtensors_agree,
+    shares_compile,
 )
 
 

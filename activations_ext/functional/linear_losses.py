@@ -143,29 +143,33 @@ def linear_cross_entropy(
     if not _in_chunks(
         input, linear_weight, linear_bias, target, weight, reduction, ignore_index, label_smoothing
     ) or not all(_is_known(argument) for argument in beside_logits):
-        result = cross_entropy(
-            _logits(input, linear_weight, linear_bias, target, ignore_index),
-            target,
-            weight,
-            None,
-            ignored,
-            None,
-            reduction,
-            label_smoothing,
-            z_loss=z_loss,
-            softcap=softcap,
-            logit_scale=logit_scale,
-            token_weight=token_weight,
-            num_items=num_items,
-            focal_gamma=focal_gamma,
-            zero_if_empty=zero_if_empty,
-            loss_dtype=loss_dtype,
-            return_lse=return_lse,
-            return_log_prob=return_log_prob,
-            return_entropy=return_entropy,
-            return_argmax=return_argmax,
-            return_correct=return_correct,
-        )
+        beside: dict[str, Any] = {
+            "ignore_index": ignored,
+            "reduction": reduction,
+            "label_smoothing": label_smoothing,
+            "z_loss": z_loss,
+            "softcap": softcap,
+            "logit_scale": logit_scale,
+            "token_weight": token_weight,
+            "num_items": num_items,
+            "focal_gamma": focal_gamma,
+            "zero_if_empty": zero_if_empty,
+        }
+        returned = {
+            "return_lse": return_lse,
+            "return_log_prob": return_log_prob,
+            "return_entropy": return_entropy,
+            "return_argmax": return_argmax,
+            "return_correct": return_correct,
+        }
+        if is_wrapper(linear_weight) and not any(returned.values()):
+            parts = (input, linear_weight, linear_bias, target, weight)
+            dtype = loss_dtype or own_dtype
+            of_shards = _linear_loss_of_shards(parts, dtype, memory_budget, beside)
+            if of_shards is not None:
+                return of_shards
+        logits = _logits(input, linear_weight, linear_bias, target, ignore_index)
+        result = cross_entropy(logits, target, weight, loss_dtype=loss_dtype, **beside, **returned)
         return _unflattened(result, sequences)
     loss_dtype = loss_dtype or own_dtype
     single = input.dim() == 1
@@ -216,18 +220,18 @@ def linear_cross_entropy(
             number = divisor(terms.counts, reduction, num_items, zero_if_empty)
             loss, largest = _one_number(of, some, options, number)
             loss = loss.to(loss_dtype)
-            beside: tuple[Tensor, ...] = ()
+            more: tuple[Tensor, ...] = ()
             if largest is not None:
-                beside = asked.of_classes(terms, spread(largest, rows, count))
+                more = asked.of_classes(terms, spread(largest, rows, count))
         else:
             row = _statistics(of, options, skip_ignored)
             row = Statistics(*(spread(numbers, rows, count) for numbers in row))
             loss = loss_of_rows(terms, row, reduction, num_items, zero_if_empty, loss_dtype)
-            beside = asked.of(terms, row)
+            more = asked.of(terms, row)
     if single:
         loss = loss.squeeze(0) if reduction == "none" else loss
-        beside = tuple(numbers.squeeze(0) for numbers in beside)
-    return _unflattened((loss, *beside) if any(asked) else loss, sequences)
+        more = tuple(numbers.squeeze(0) for numbers in more)
+    return _unflattened((loss, *more) if any(asked) else loss, sequences)
 
 
 _Of = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None]
@@ -310,6 +314,12 @@ def _has_tangent(tensor: Tensor) -> bool:
 def _is_known(argument: object) -> bool:
     """No tensor that asks for more than a gradient in backward: a subclass, or a tangent."""
     return not isinstance(argument, Tensor) or not (is_wrapper(argument) or _has_tangent(argument))
+
+
+def _linear_loss_of_shards(*arguments: Any) -> Tensor | None:
+    from activations_ext.functional.sharded_logits import linear_loss
+
+    return linear_loss(*arguments)
 
 
 def _logits(

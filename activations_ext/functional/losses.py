@@ -4,7 +4,7 @@ and one write backward. What follows from the statistics is arithmetic on one nu
 from __future__ import annotations
 
 import operator
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch.compiler import is_dynamo_compiling
 from torch.nn import _reduction
 
 import activations_ext._C as _C
-from activations_ext._call import DTYPES, has_kernel, overridable
+from activations_ext._call import DTYPES, has_kernel, is_wrapper, overridable
 from activations_ext._torchs import torchs
 from activations_ext.functional.row_losses import (
     Asked,
@@ -23,6 +23,9 @@ from activations_ext.functional.row_losses import (
     terms_of,
 )
 from activations_ext.functional.row_statistics import row_statistics
+
+if TYPE_CHECKING:
+    from activations_ext.functional.sharded_logits import Shards
 
 
 @overload
@@ -192,7 +195,10 @@ def cross_entropy(
         wide = torch.promote_types(input.dtype, target.dtype)
         input, target = input.to(wide), target.to(wide)
     taken = fits(input, target, weight, reduction, label_smoothing, ignore_index)
-    if not taken or not (beyond_torch or has_kernel(input)):
+    dim = 0 if input.dim() == 1 else 1
+    of_classes = not target.is_floating_point()
+    shards = _shards(input, dim) if taken and of_classes and not asked.classes else None
+    if not taken or not (beyond_torch or has_kernel(input) or shards is not None):
         # Torch's own errors, and whatever it computes besides.
         result = torchs("cross_entropy")(
             input, target, weight, None, ignore_index, None, reduction, label_smoothing
@@ -205,31 +211,48 @@ def cross_entropy(
         return result if loss_dtype is None else result.to(loss_dtype)
 
     asked.check("cross_entropy", target)
-    of_classes = not target.is_floating_point()
-    dim = 0 if input.dim() == 1 else 1
+    if shards is not None:
+        target, weight, token_weight, num_items = map(
+            shards.whole, (target, weight, token_weight, num_items)
+        )
     count = input.shape[dim]
     terms = terms_of(count, input.dtype, target, dim, weight, ignore_index, label_smoothing)
     is_mean = reduction == "mean" and num_items is None
     terms = terms.with_options("cross_entropy", z_loss, focal_gamma, token_weight, is_mean)
-    row = row_statistics(
-        input,
-        dim,
-        target=terms.classes,
-        weight=terms.weights,
-        class_weight=terms.class_weight,
-        label_smoothing=terms.label_smoothing,
-        ignore_index=ignore_index,
-        softcap=softcap,
-        logit_scale=logit_scale,
-        expected=return_entropy,
-        argmax=asked.classes,
-        overwrite=inplace_backward and not is_dynamo_compiling(),
-    )
+    if shards is not None:
+        row = shards.statistics(target, terms, softcap, logit_scale, return_entropy)
+    else:
+        row = row_statistics(
+            input,
+            dim,
+            target=terms.classes,
+            weight=terms.weights,
+            class_weight=terms.class_weight,
+            label_smoothing=terms.label_smoothing,
+            ignore_index=ignore_index,
+            softcap=softcap,
+            logit_scale=logit_scale,
+            expected=return_entropy,
+            argmax=asked.classes,
+            overwrite=inplace_backward and not is_dynamo_compiling(),
+        )
     if check_targets and of_classes and has_kernel(input) and not is_dynamo_compiling():
         _C.check_targets(input.device)
     dtype = loss_dtype or result_dtype(input)
     result = loss_of_rows(terms, row, reduction, num_items, zero_if_empty, dtype)
-    return (result, *asked.of(terms, row)) if any(asked) else result
+    results = (result, *asked.of(terms, row))
+    if shards is not None:
+        results = tuple(map(shards.replicated, results))
+    return results if any(asked) else results[0]
+
+
+def _shards(input: Tensor, dim: int) -> Shards | None:
+    """Of a DTensor whose classes are split over a mesh."""
+    if not is_wrapper(input):
+        return None
+    from activations_ext.functional.sharded_logits import Shards
+
+    return Shards.of(input, dim)
 
 
 @overridable

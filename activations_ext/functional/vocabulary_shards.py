@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.compiler import is_dynamo_compiling
 
 from activations_ext.functional.linear_chunks import Linear, scale_for, times
 from activations_ext.functional.linear_rows import sizes_of, sum_and_gradients
@@ -73,7 +74,7 @@ class Part(NamedTuple):
         wrong = (target < 0) | (target >= self.classes)
         if terms.kept is not None:
             wrong = wrong & terms.kept
-        if wrong.device.type == "cpu" and bool(wrong.any()):
+        if not is_dynamo_compiling() and wrong.device.type == "cpu" and bool(wrong.any()):
             position = wrong.nonzero()[0].tolist()
             raise IndexError(
                 "cross_entropy(): expected argument 'target' to have classes from 0 to "
@@ -167,6 +168,30 @@ class ShardStatistics(torch.autograd.Function):
             expected=expected,
         )
         return (gradient, *[None] * 6)
+
+
+def statistics_of_shards(
+    part: Part,
+    logits: Tensor,
+    target: Tensor,
+    terms: Terms,
+    softcap: float,
+    logit_scale: float,
+    expected: bool,
+) -> Statistics:
+    """Of whole rows, of which ``logits`` are this rank's part; with a gradient for those."""
+    row = Statistics(
+        *ShardStatistics.apply(
+            logits,
+            part.of_targets(target, terms),
+            part.weights(terms),
+            softcap,
+            logit_scale,
+            expected,
+            part.group,
+        )
+    )
+    return row._replace(target_logit=part.checked(row.target_logit, target, terms))
 
 
 class ShardLoss(torch.autograd.Function):
