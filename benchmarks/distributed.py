@@ -56,7 +56,7 @@ def exchanged(step: Callable[[], None]) -> float:
     """KiB."""
     with Exchanged() as mode:
         step()
-    return mode.bytes / 1024
+    return float(mode.bytes) / 1024
 
 
 def measured(step: Callable[[], None], seconds: float) -> tuple[float, float]:
