@@ -35,6 +35,7 @@ SUITE = tuple(
     for name in (
         *("cuda", "values", "parameters", "in_place", "autograd", "saved", "layouts"),
         *("prelu", "random", "rrelu", "serlu", "shift_dropout", "softmax", "losses", "mixture"),
+        "gated",
         "mixture_limits",
         *("cross_entropy", "cross_entropy_beyond", "loss_rules", "loss_arguments"),
         *("linear_cross_entropy", "focal_loss", "likelihood", "autocast", "fallback"),

@@ -32,6 +32,7 @@ from activations_ext.functional.divergences import (
     top_k_kl_divergence,
 )
 from activations_ext.functional.dropouts import SERLU_MINIMUM, shift_dropout
+from activations_ext.functional.gated import bilinear_glu, geglu, glu, reglu, swiglu
 from activations_ext.functional.linear_divergences import linear_jsd, linear_kl_div
 from activations_ext.functional.linear_losses import linear_cross_entropy
 from activations_ext.functional.losses import cross_entropy, nll_loss
@@ -84,6 +85,7 @@ if MYPY:
 
 __all__ = [
     "SERLU_MINIMUM",
+    "bilinear_glu",
     "binary_cross_entropy_with_logits",
     "celu",
     "celu_",
@@ -92,8 +94,10 @@ __all__ = [
     "elu_",
     "exp",
     "gaussian_mixture_nll_loss",
+    "geglu",
     "gelu",
     "gelu_tanh",
+    "glu",
     "hardshrink",
     "hardsigmoid",
     "hardswish",
@@ -112,6 +116,7 @@ __all__ = [
     "mish",
     "nll_loss",
     "prelu",
+    "reglu",
     "relu",
     "relu6",
     "relu_",
@@ -129,6 +134,7 @@ __all__ = [
     "softshrink",
     "softsign",
     "squared_relu",
+    "swiglu",
     "tanh",
     "tanhshrink",
     "threshold",

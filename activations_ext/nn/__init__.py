@@ -33,6 +33,7 @@ if MYPY:
 from activations_ext import functional  # type: ignore[no-redef]
 from activations_ext.nn import modules_of_torch
 from activations_ext.nn.dropouts import ShiftDropout
+from activations_ext.nn.gated import GEGLU, GLU, BilinearGLU, GatedMLP, ReGLU, SwiGLU
 from activations_ext.nn.mixtures import MixtureDensityHead
 from activations_ext.nn.rectified import (
     CELU,
@@ -71,12 +72,16 @@ from activations_ext.nn.softmaxes import LogSoftmax, Softmax, Softmax2d, Softmin
 __all__ = [
     "CELU",
     "ELU",
+    "GEGLU",
     "GELU",
+    "GLU",
     "SELU",
     "SERLU",
     "BCEWithLogitsLoss",
+    "BilinearGLU",
     "CrossEntropyLoss",
     "Exp",
+    "GatedMLP",
     "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
@@ -90,6 +95,7 @@ __all__ = [
     "NLLLoss",
     "PReLU",
     "RReLU",
+    "ReGLU",
     "ReLU",
     "ReLU6",
     "ShiftDropout",
@@ -102,6 +108,7 @@ __all__ = [
     "Softshrink",
     "Softsign",
     "SquaredReLU",
+    "SwiGLU",
     "Tanh",
     "Tanhshrink",
     "Threshold",

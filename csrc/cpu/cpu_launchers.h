@@ -44,6 +44,14 @@ class CpuLaunchers final : public Launchers {
   at::Tensor divergence_backward(const at::Tensor& grad, const Divergence& of,
                                  const at::Tensor& statistics, bool overwrite) const override;
 
+  bool has_gates() const override { return true; }
+  at::Tensor gated(const GateOptions& options, const at::Tensor& gate,
+                   const at::Tensor& up) const override;
+  void gated_backward(const GateOptions& options, const at::Tensor& grad_output,
+                      const at::Tensor& gate, const at::Tensor& up, const at::Tensor& grad_gate,
+                      const at::Tensor& grad_up) const override;
+  at::Tensor empty_gradient(const at::Tensor& of) const override;
+
   at::Tensor binary_losses(const BinaryTensors& of) const override;
   at::Tensor binary_sum(const BinaryTensors& of, double divisor) const override;
   at::Tensor binary_backward(const at::Tensor& grad_output, double scale,

@@ -8,21 +8,30 @@
 namespace activations_ext::cpu {
 namespace {
 
+// Stores bypass the cache where outputs are large, and nothing is read there afterwards.
+bool may_stream(Operands operands, std::size_t outputs) {
+  if (!is_large(**operands.begin())) return false;
+  const auto inputs = operands.begin() + outputs;
+  return std::none_of(inputs, operands.end(), [&](const at::Tensor* in) {
+    return in->defined() && std::any_of(operands.begin(), inputs, [&](const at::Tensor* out) {
+             return in->const_data_ptr() == out->const_data_ptr();
+           });
+  });
+}
+
 // Operands of the same dense layout are flat memory.
-void run_flat(const Elementwise& op, Operands operands) {
+void run_flat(const Elementwise& op, Operands operands, std::size_t outputs) {
   const at::Tensor& out = **operands.begin();
   const int64_t itemsize = out.itemsize();
   std::array<char*, kMostOperands> start;
   std::size_t count = 0;
-  bool in_place = false;
   for (const at::Tensor* tensor : operands) {
     if (!tensor->defined()) continue;
-    start[count] = static_cast<char*>(count == 0 ? tensor->mutable_data_ptr()
-                                                 : const_cast<void*>(tensor->const_data_ptr()));
-    in_place |= count > 0 && start[count] == start[0];
+    start[count] = static_cast<char*>(
+        count < outputs ? tensor->mutable_data_ptr() : const_cast<void*>(tensor->const_data_ptr()));
     ++count;
   }
-  const bool stream = !in_place && is_large(out);
+  const bool stream = may_stream(operands, outputs);
   share(out.numel(), kElementBlock, op.grain, [&](int64_t begin, int64_t end) {
     std::array<char*, kMostOperands> at;
     for (std::size_t k = 0; k < count; ++k) at[k] = start[k] + begin * itemsize;
@@ -32,12 +41,13 @@ void run_flat(const Elementwise& op, Operands operands) {
 
 }  // namespace
 
-at::TensorIterator iterator_over(Operands operands, bool output) {
+at::TensorIterator iterator_over(Operands operands, int outputs) {
   at::TensorIteratorConfig config;
   config.resize_outputs(false).check_all_same_dtype(true);
   // An input may be the same tensor object as the output.
-  const auto inputs = operands.begin() + (output ? 1 : 0);
-  if (output) config.add_output(**operands.begin());
+  const auto inputs = operands.begin() + outputs;
+  std::for_each(operands.begin(), inputs,
+                [&](const at::Tensor* tensor) { config.add_output(*tensor); });
   std::for_each(inputs, operands.end(), [&](const at::Tensor* tensor) {
     if (tensor->defined()) config.add_const_input(*tensor);
   });
@@ -58,7 +68,7 @@ void ContiguousPieces::copy(char* to, int64_t to_stride, const char* from, int64
   return with_size.operator()<uint64_t>();
 }
 
-void run(const Elementwise& op, Operands operands) {
+void run(const Elementwise& op, Operands operands, int outputs) {
   const at::Tensor& out = **operands.begin();
   if (out.numel() == 0) return;
   bool alike = true;
@@ -67,15 +77,19 @@ void run(const Elementwise& op, Operands operands) {
     check_storage(*tensor);
     alike = alike && same_dense_layout(out, *tensor);
   });
-  if (alike) return run_flat(op, operands);
+  if (alike) return run_flat(op, operands, outputs);
 
-  at::TensorIterator iterator = iterator_over(operands, /*output=*/true);
+  at::TensorIterator iterator = iterator_over(operands, outputs);
   const int count = iterator.ntensors();
+  const int64_t itemsize = out.itemsize();
+  const bool large = may_stream(operands, outputs);
   iterator.for_each([&](char** base, const int64_t* strides, int64_t size, int64_t rows) {
-    ContiguousPieces pieces(iterator, /*outputs=*/1);
+    ContiguousPieces pieces(iterator, outputs);
+    const bool direct =
+        std::all_of(strides, strides + count, [&](int64_t s) { return s == itemsize; });
     for_each_row(base, strides, count, size, rows, [&](auto... row) {
       pieces(row..., [&](char* const* at, int64_t elements) {
-        op.kernel(op.function, at, elements, /*stream=*/false);
+        op.kernel(op.function, at, elements, large && direct);
       });
     });
   });

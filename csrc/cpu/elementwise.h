@@ -18,10 +18,11 @@ struct Elementwise {
   int64_t grain = worth::kElements;
 };
 
-// The output, then the inputs, which are broadcast to it. Undefined tensors are skipped.
+// The outputs, all of one shape, then the inputs, which are broadcast to it. Undefined tensors are
+// skipped.
 using Operands = std::initializer_list<const at::Tensor*>;
 
-void run(const Elementwise& op, Operands operands);
+void run(const Elementwise& op, Operands operands, int outputs = 1);
 
 // Splits a row of operands of any stride into contiguous pieces. Operands that are not contiguous
 // go through small buffers.
@@ -65,8 +66,8 @@ class ContiguousPieces {
   alignas(64) char buffers_[kMostOperands][kBuffer * sizeof(double)];
 };
 
-// An iterator over operands, of which the first may be an output.
-at::TensorIterator iterator_over(Operands operands, bool output);
+// An iterator over operands, of which the first `outputs` are written.
+at::TensorIterator iterator_over(Operands operands, int outputs);
 
 // row(data, strides, count) for each row of a two-dimensional loop of an iterator.
 template <class Row>

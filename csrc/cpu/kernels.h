@@ -6,10 +6,10 @@
 #include <cstdint>
 
 #include "../contract/activation.h"
-#include "../contract/registry.h"
 #include "../device/divergence_job.h"
 #include "../device/mixture_job.h"
 #include "../device/row_job.h"
+#include "../gates/registry.h"
 
 namespace activations_ext::cpu {
 
@@ -99,6 +99,12 @@ struct MixtureKernels {
                    int64_t end);
 };
 
+// Of a GateOptions. The operands are the output, or the gradients of gate and up; then for these
+// grad_output; then gate and up.
+struct GatedKernels {
+  ElementwiseKernel forward, backward;
+};
+
 struct KernelTable {
   ElementwiseKernel pointwise[Activations::kSize][kNumbers][kPasses];  // nullptr: no such formula
   ChannelKernels prelu[kNumbers];
@@ -108,6 +114,7 @@ struct KernelTable {
   DivergenceKernels divergence[kNumbers];
   BinaryKernels binary_cross_entropy[kNumbers], focal_binary_cross_entropy[kNumbers];
   MixtureKernels mixture[kNumbers];
+  GatedKernels gated[Gates::kSize][kNumbers];
 };
 
 // The name under which a kernel module passes its table through Python.

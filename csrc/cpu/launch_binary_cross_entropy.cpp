@@ -40,7 +40,7 @@ at::Tensor CpuLaunchers::binary_sum(const BinaryTensors& tensors, double divisor
   const BinaryTensors of = complete(tensors);
   const Operands operands = {&of.logits, &of.target, &of.pos_weight, &of.weight};
   for (const at::Tensor* tensor : operands) check_storage(*tensor);
-  at::TensorIterator iterator = iterator_over(operands, /*output=*/false);
+  at::TensorIterator iterator = iterator_over(operands, /*outputs=*/0);
   const int64_t count = iterator.numel();
   std::vector<double> sums((count + kRange - 1) / kRange, 0.0);
   const BinaryOptions options = {of.gamma};

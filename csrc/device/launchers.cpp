@@ -1,6 +1,7 @@
 #include "launchers.h"
 
 #include <ATen/core/LegacyTypeDispatch.h>
+#include <ATen/ops/empty_like.h>
 
 namespace activations_ext {
 namespace {
@@ -36,6 +37,15 @@ at::Tensor Launchers::divergence_backward(const at::Tensor&, const Divergence& o
                                           const at::Tensor&, bool) const {
   TORCH_CHECK_NOT_IMPLEMENTED(false, "row_divergence has no kernel for ", of.logits.device());
 }
+
+at::Tensor Launchers::gated(const GateOptions&, const at::Tensor& gate, const at::Tensor&) const {
+  TORCH_CHECK_NOT_IMPLEMENTED(false, "gated has no kernel for ", gate.device());
+}
+void Launchers::gated_backward(const GateOptions&, const at::Tensor&, const at::Tensor& gate,
+                               const at::Tensor&, const at::Tensor&, const at::Tensor&) const {
+  TORCH_CHECK_NOT_IMPLEMENTED(false, "gated has no kernel for ", gate.device());
+}
+at::Tensor Launchers::empty_gradient(const at::Tensor& of) const { return at::empty_like(of); }
 
 void Launchers::pointwise_in_place(const Pointwise& op, const at::Tensor& input) const {
   if (input.is_non_overlapping_and_dense()) return pointwise_into(input, op, input, {});

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "../contract/pointwise.h"
+#include "../gates/registry.h"
 #include "../losses/logit_map.h"
 #include "divergence_job.h"
 #include "mixture_job.h"
@@ -124,6 +125,17 @@ class Launchers {
   // `grad` has a number for each row. With `overwrite` the result overwrites the logits.
   virtual at::Tensor divergence_backward(const at::Tensor& grad, const Divergence& of,
                                          const at::Tensor& statistics, bool overwrite) const;
+
+  // Gated linear units of tensors of one shape and dtype, and any strides. Only where `has_gates`.
+  virtual bool has_gates() const { return false; }
+  virtual at::Tensor gated(const GateOptions& options, const at::Tensor& gate,
+                           const at::Tensor& up) const;
+  // Into `grad_gate` and `grad_up`, which may be parts of one tensor.
+  virtual void gated_backward(const GateOptions& options, const at::Tensor& grad_output,
+                              const at::Tensor& gate, const at::Tensor& up,
+                              const at::Tensor& grad_gate, const at::Tensor& grad_up) const;
+  // Laid out like the gradient of `of`, and uninitialised.
+  virtual at::Tensor empty_gradient(const at::Tensor& of) const;
 
   virtual at::Tensor binary_losses(const BinaryTensors& of) const = 0;
   // Their sum / `divisor`, a tensor without dimensions. The order of the sum depends on the number

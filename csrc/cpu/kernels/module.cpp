@@ -18,6 +18,7 @@ void fill_statistics(KernelTable& table);
 void fill_divergence(KernelTable& table);
 void fill_binary_cross_entropy(KernelTable& table);
 void fill_mixture(KernelTable& table);
+void fill_gated(KernelTable& table);
 
 }  // namespace activations_ext::cpu
 
@@ -42,6 +43,7 @@ PyMODINIT_FUNC JOIN(PyInit_, CPU_MODULE)() {
     fill_divergence(all);
     fill_binary_cross_entropy(all);
     fill_mixture(all);
+    fill_gated(all);
     return all;
   }();
   static PyModuleDef definition = [] {
