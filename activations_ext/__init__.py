@@ -8,6 +8,7 @@ from activations_ext import _build  # noqa: F401, I001 — before everything tha
 from activations_ext import _inductor  # noqa: F401 — waits for torch.compile
 from activations_ext import compiled, export, functional, likelihood, monitor, nn
 from activations_ext._kernels import check_targets, cpu_capability, empty_cache
+from activations_ext.names import get
 from activations_ext.replacement import disable, enable, enabled, replaced
 from activations_ext.reproducibility import reproducible
 
@@ -25,6 +26,7 @@ __all__ = [
     "enabled",
     "export",
     "functional",
+    "get",
     "likelihood",
     "monitor",
     "nn",

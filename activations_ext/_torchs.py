@@ -52,6 +52,10 @@ def squared_relu(input: Tensor) -> Tensor:
     return relu(input).square()
 
 
+def quick_gelu(input: Tensor) -> Tensor:
+    return input * torch.sigmoid(1.702 * input)
+
+
 def shift_dropout(
     input: Tensor, p: float, minimum: float, training: bool = True, inplace: bool = False
 ) -> Tensor:
@@ -63,4 +67,4 @@ def shift_dropout(
     return input.copy_(result) if inplace else result
 
 
-_CAPTURED |= {f.__name__: f for f in (gelu_tanh, serlu, squared_relu, shift_dropout)}
+_CAPTURED |= {f.__name__: f for f in (gelu_tanh, serlu, squared_relu, quick_gelu, shift_dropout)}

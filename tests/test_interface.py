@@ -30,6 +30,7 @@ from helpers import (
 )
 
 WITHOUT_ROW = {"prelu", "rrelu", "shift_dropout", "softmax", "softmin", "log_softmax", "logsumexp"}
+WITHOUT_ROW |= {"quick_gelu"}
 
 # Of (input, target), or of images: test_cross_entropy.py, test_losses.py, test_softmax.py,
 # test_mixture.py and test_likelihood.py.

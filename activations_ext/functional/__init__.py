@@ -32,7 +32,14 @@ from activations_ext.functional.divergences import (
     top_k_kl_divergence,
 )
 from activations_ext.functional.dropouts import SERLU_MINIMUM, shift_dropout
-from activations_ext.functional.gated import bilinear_glu, geglu, glu, reglu, swiglu
+from activations_ext.functional.gated import (
+    bilinear_glu,
+    geglu,
+    glu,
+    quick_gelu,
+    reglu,
+    swiglu,
+)
 from activations_ext.functional.linear_divergences import linear_jsd, linear_kl_div
 from activations_ext.functional.linear_losses import linear_cross_entropy
 from activations_ext.functional.losses import cross_entropy, nll_loss
@@ -116,6 +123,7 @@ __all__ = [
     "mish",
     "nll_loss",
     "prelu",
+    "quick_gelu",
     "reglu",
     "relu",
     "relu6",

@@ -33,7 +33,7 @@ if MYPY:
 from activations_ext import functional  # type: ignore[no-redef]
 from activations_ext.nn import modules_of_torch
 from activations_ext.nn.dropouts import ShiftDropout
-from activations_ext.nn.gated import GEGLU, GLU, BilinearGLU, GatedMLP, ReGLU, SwiGLU
+from activations_ext.nn.gated import GEGLU, GLU, BilinearGLU, GatedMLP, QuickGELU, ReGLU, SwiGLU
 from activations_ext.nn.mixtures import MixtureDensityHead
 from activations_ext.nn.rectified import (
     CELU,
@@ -94,6 +94,7 @@ __all__ = [
     "MixtureDensityHead",
     "NLLLoss",
     "PReLU",
+    "QuickGELU",
     "RReLU",
     "ReGLU",
     "ReLU",

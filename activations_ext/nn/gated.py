@@ -133,6 +133,18 @@ class BilinearGLU(_Gated):
         return F.bilinear_glu(input, up, dim=self.dim, interleaved=self.interleaved)
 
 
+class QuickGELU(OwnModule):
+    """The input times the sigmoid of 1.702 of it: see ``activations_ext.functional.quick_gelu``.
+
+    Example:
+        >>> nn.QuickGELU()(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([-0.0643,  0.0000,  2.9819])
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.quick_gelu(input)
+
+
 _UNITS: dict[str, Callable[[], torch.nn.Module]] = {
     "silu": SwiGLU,
     "gelu": GEGLU,

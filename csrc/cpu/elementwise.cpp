@@ -8,6 +8,9 @@
 namespace activations_ext::cpu {
 namespace {
 
+// Stores that bypass the cache end in a fence, for each row of a view.
+constexpr int64_t kWorthFence = 16 << 10;  // bytes
+
 // Stores bypass the cache where outputs are large, and nothing is read there afterwards.
 bool may_stream(Operands operands, std::size_t outputs) {
   if (!is_large(**operands.begin())) return false;
@@ -89,7 +92,7 @@ void run(const Elementwise& op, Operands operands, int outputs) {
         std::all_of(strides, strides + count, [&](int64_t s) { return s == itemsize; });
     for_each_row(base, strides, count, size, rows, [&](auto... row) {
       pieces(row..., [&](char* const* at, int64_t elements) {
-        op.kernel(op.function, at, elements, large && direct);
+        op.kernel(op.function, at, elements, large && direct && elements * itemsize >= kWorthFence);
       });
     });
   });
