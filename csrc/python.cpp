@@ -26,6 +26,7 @@
 #include "kinds/kind.h"
 #include "ops/cross_entropy.h"
 #include "ops/divergence_ops.h"
+#include "ops/gated_ops.h"
 #include "ops/mixture_formula.h"
 #include "ops/pointwise.h"
 #include "ops/prelu_ops.h"
@@ -311,6 +312,8 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
             {grad_log_sum, grad_target_logit, grad_weighted_sum, {}, rows, maximum, log_sum, {}},
             /*overwrite=*/true);
       });
+  module.def("gated_pair", &gated_pair, pybind11::call_guard<pybind11::gil_scoped_release>());
+  module.def("gated_halves", &gated_halves, pybind11::call_guard<pybind11::gil_scoped_release>());
   module.def("row_divergence_by_formula", &divergence_formula);
   module.def(
       "divergence_gradient",

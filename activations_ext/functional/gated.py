@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 
+import activations_ext._C as _C
 from activations_ext._call import has_kernel, overridable
 from activations_ext._torchs import torchs
 from activations_ext.functional.rectified import relu
@@ -238,12 +239,11 @@ def _identity(gate: Tensor) -> Tensor:
 
 def _gated(function: str, unit: _Unit, input: Tensor, up: Tensor | None, split: _Split) -> Tensor:
     """In compiled graphs the composition, which the compiler fuses."""
-    operators = torch.ops.activations_ext
     numbers = (unit.kind, unit.alpha, unit.limit, unit.offset)
     if up is None:
         split.check(function, input)
         if has_kernel(input) and not is_dynamo_compiling():
-            return operators.gated_halves(input, *split, *numbers)  # type: ignore[no-any-return]
+            return _C.gated_halves(input, *split, *numbers)  # type: ignore[no-any-return]
         if function == "glu" and not split.interleaved and not has_kernel(input):
             return torchs("glu")(input, split.dim)
         return unit.composed(*split.halves(input))
@@ -253,5 +253,5 @@ def _gated(function: str, unit: _Unit, input: Tensor, up: Tensor | None, split: 
             input, up = input.to(dtype), up.to(dtype)
         if input.shape != up.shape:
             input, up = torch.broadcast_tensors(input, up)
-        return operators.gated(input, up, *numbers)  # type: ignore[no-any-return]
+        return _C.gated_pair(input, up, *numbers)  # type: ignore[no-any-return]
     return unit.composed(input, up)

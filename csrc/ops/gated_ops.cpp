@@ -1,5 +1,7 @@
 // Gated linear units (gates/gated.h): of two tensors, or of one that holds both halves along a
 // dimension. Only the inputs are saved. torch's operators compute them where there is no kernel.
+#include "gated_ops.h"
+
 #include <ATen/ATen.h>
 #include <ATen/OpMathType.h>
 #include <ATen/WrapDimUtils.h>
@@ -296,4 +298,15 @@ struct GatedHalves {
 const Operators<GatedPair, GatedBackward, GatedHalves, GatedHalvesBackward> registered;
 
 }  // namespace
+
+Tensor gated_pair(const Tensor& gate, const Tensor& up, int64_t kind, double alpha, double limit,
+                  double offset) {
+  return call_directly<GatedPair>({gate, up, {kind, alpha, limit, offset}});
+}
+Tensor gated_halves(const Tensor& input, int64_t dim, bool interleaved, bool gate_first,
+                    int64_t kind, double alpha, double limit, double offset) {
+  return call_directly<GatedHalves>(
+      {input, dim, interleaved, gate_first, {kind, alpha, limit, offset}});
+}
+
 }  // namespace activations_ext
