@@ -11,6 +11,7 @@
 
 #include "cpu/binary_sweep.h"
 #include "cpu/channel_sweep.h"
+#include "cpu/gated_sweep.h"
 #include "cpu/mixture_rows.h"
 #include "cpu/pointwise_sweep.h"
 #include "cpu/random_sweep.h"
@@ -126,6 +127,22 @@ void binary_kernels(double gamma) {
   }
 }
 
+void gated_kernels() {
+  GatedKernels table[Gates::kSize][kNumbers] = {};
+  fill_table<S>(table, kNumber);
+  for (int kind = 0; kind < Gates::kSize; ++kind) {
+    const GateOptions options = {kind, 1.7, 0.5, 1.0};
+    for (const int64_t count : kCounts) {
+      Array<S> out(count), other(count, 1), grad(count, 3), gate(count), up(count, 1);
+      const auto& [forward, backward] = table[kind][int(kNumber)];
+      for (const bool stream : {false, true}) {
+        forward(&options, operands(out, gate, up).data(), count, stream);
+        backward(&options, operands(out, other, grad, gate, up).data(), count, stream);
+      }
+    }
+  }
+}
+
 void mixture_kernels() {
   MixtureKernels table[kNumbers] = {};
   fill_table<S>(table, kNumber);
@@ -170,6 +187,7 @@ int main(int argc, char**) {
   prelu_kernels();
   binary_kernels<BinaryCrossEntropy>(0.0);
   for (const double gamma : {2.0, 0.5}) binary_kernels<FocalBinaryCrossEntropy>(gamma);
+  gated_kernels();
   mixture_kernels();
   std::puts("clean");
 }

@@ -65,38 +65,14 @@ def row_statistics(
         argmax: the class of the largest logit is wanted.
         overwrite: backward may write the gradient over the logits.
     """
-    if is_wrapper(logits):  # DTensor, for one, has no rule for our operators
-        return Statistics(
-            *_C.row_statistics_by_formula(
-                logits,
-                dim,
-                target,
-                weight,
-                class_weight,
-                label_smoothing,
-                ignore_index,
-                softcap,
-                logit_scale,
-                expected,
-                argmax,
-            )
-        )
-    return Statistics(
-        *torch.ops.activations_ext.row_statistics(
-            logits,
-            dim,
-            target,
-            weight,
-            class_weight,
-            label_smoothing,
-            ignore_index,
-            softcap,
-            logit_scale,
-            expected,
-            argmax,
-            overwrite,
-        )
+    options = (
+        *(target, weight, class_weight, label_smoothing, ignore_index, softcap, logit_scale),
+        *(expected, argmax),
     )
+    if is_wrapper(logits):  # DTensor, for one, has no rule for our operators
+        return Statistics(*_C.row_statistics_by_formula(logits, dim, *options))
+    operator = torch.ops.activations_ext.row_statistics
+    return Statistics(*operator(logits, dim, *options, overwrite))
 
 
 def statistics_gradient(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,6 +30,14 @@ class _Gated(OwnModule):
     ) -> None:
         super().__init__()
         self.dim, self.interleaved, self.gate_first = dim, interleaved, gate_first
+
+    @property
+    def split(self) -> dict[str, Any]:
+        return {
+            "dim": self.dim,
+            "interleaved": self.interleaved,
+            "gate_first": self.gate_first,
+        }
 
     def extra_repr(self) -> str:
         parts = [f"dim={self.dim}"]
@@ -60,14 +69,7 @@ class SwiGLU(_Gated):
 
     def forward(self, input: Tensor, up: Tensor | None = None) -> Tensor:
         return F.swiglu(
-            input,
-            up,
-            dim=self.dim,
-            interleaved=self.interleaved,
-            gate_first=self.gate_first,
-            alpha=self.alpha,
-            limit=self.limit,
-            offset=self.offset,
+            input, up, alpha=self.alpha, limit=self.limit, offset=self.offset, **self.split
         )
 
     def extra_repr(self) -> str:
@@ -97,14 +99,7 @@ class GEGLU(_Gated):
         self.approximate = approximate
 
     def forward(self, input: Tensor, up: Tensor | None = None) -> Tensor:
-        return F.geglu(
-            input,
-            up,
-            approximate=self.approximate,
-            dim=self.dim,
-            interleaved=self.interleaved,
-            gate_first=self.gate_first,
-        )
+        return F.geglu(input, up, approximate=self.approximate, **self.split)
 
 
 class ReGLU(_Gated):
@@ -116,9 +111,7 @@ class ReGLU(_Gated):
     """
 
     def forward(self, input: Tensor, up: Tensor | None = None) -> Tensor:
-        return F.reglu(
-            input, up, dim=self.dim, interleaved=self.interleaved, gate_first=self.gate_first
-        )
+        return F.reglu(input, up, **self.split)
 
 
 class BilinearGLU(_Gated):
