@@ -80,8 +80,8 @@ def cross_entropy(
         What ``functional.cross_entropy`` returns.
 
     Raises:
-        IndexError: a class is neither ``ignore_index`` nor in the vocabulary. On a GPU the loss of
-            such a row is NaN instead.
+        IndexError: a class is neither ``ignore_index`` nor in the vocabulary. On a GPU and in
+            compiled graphs the loss of such a row is NaN instead.
         ValueError, RuntimeError: shapes, dtypes and options that do not fit.
     """
     _check(input, target, reduction, label_smoothing, input.shape[:1] + input.shape[2:])

@@ -56,15 +56,22 @@ bool has_kernels(const Tensor& gate) {
 
 // The activation of the gate, in the type that computes.
 Tensor activated(const Tensor& gate, const Options& of) {
-  const std::array<Tensor (*)(const Tensor&), Gates::kSize> activations = {[](const Tensor& x) { return at::silu(x); },
-                                                                           [](const Tensor& x) { return at::gelu(x); },
-                                                                           [](const Tensor& x) { return at::gelu(x, "tanh"); },
-                                                                           [](const Tensor& x) { return at::relu(x); },
-                                                                           [](const Tensor& x) { return at::sigmoid(x); },
-                                                                           [](const Tensor& x) { return x; },
-                                                                           [](const Tensor& x) { return at::silu(x); }};
-  if (of.kind != kClamped) return activations[of.kind](gate);
-  return at::silu(gate.clamp_max(of.limit) * of.alpha) / of.alpha;
+  switch (of.kind) {
+    case Gates::index_of<Gated<GELU>>():
+      return at::gelu(gate);
+    case Gates::index_of<Gated<GELUTanh>>():
+      return at::gelu(gate, "tanh");
+    case Gates::index_of<Gated<ReLU>>():
+      return at::relu(gate);
+    case Gates::index_of<Gated<Sigmoid>>():
+      return at::sigmoid(gate);
+    case Gates::index_of<BilinearUnit>():
+      return gate;
+    case kClamped:
+      return at::silu(gate.clamp_max(of.limit) * of.alpha) / of.alpha;
+    default:
+      return at::silu(gate);
+  }
 }
 
 Tensor formula_of(const Halves& given, const Options& of) {
@@ -111,8 +118,7 @@ Halves gradients_formula(const Tensor& grad_output, const Halves& given, const O
   return {result.gate.to(narrow), result.up.to(narrow)};
 }
 
-// --- two tensors
-// ----------------------------------------------------------------------------------
+// --- two tensors --------------------------------------------------------------------------------
 
 struct PairArguments {
   Tensor gate, up;
@@ -189,8 +195,7 @@ struct GatedPair {
   }
 };
 
-// --- the halves of one tensor
-// ---------------------------------------------------------------------
+// --- the halves of one tensor -------------------------------------------------------------------
 
 struct HalvesArguments {
   Tensor input;
