@@ -40,7 +40,7 @@ ELSEWHERE = {
 }
 ELSEWHERE |= {"binary_cross_entropy_with_logits", "BCEWithLogitsLoss"}
 ELSEWHERE |= {"kl_divergence", "js_divergence", "top_k_kl_divergence"}  # test_distillation.py
-ELSEWHERE |= {"linear_kl_div", "linear_jsd"}
+ELSEWHERE |= {"linear_kl_div", "linear_jsd"}  # test_linear_distillation.py
 ELSEWHERE |= {"gaussian_mixture_nll_loss", "MixtureDensityHead"}
 ELSEWHERE |= {"swiglu", "geglu", "reglu", "glu", "bilinear_glu"}  # test_gated.py
 ELSEWHERE |= {"SwiGLU", "GEGLU", "ReGLU", "GLU", "BilinearGLU", "GatedMLP"}
