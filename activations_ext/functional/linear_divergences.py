@@ -270,7 +270,8 @@ class _Chunks:
 
     def __init__(self, parts: tuple[Any, ...], options: tuple[Any, ...]) -> None:
         hidden, weight, bias, teacher_hidden, teacher_weight, teacher_bias, self.factors = parts
-        self.kind, self.beta, self.scale, budget = options
+        kind, beta, self.scale, budget = options
+        self.options = (-1, kind, beta, self.scale)  # of the operators, from dim on
 
         def layer(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Linear:
             each = max(1, budget // 2)
@@ -290,7 +291,7 @@ class _Chunks:
     def rows(self, logits: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         """The divergences, and the statistics that their gradient needs."""
         values, statistics = torch.ops.activations_ext.row_divergence(
-            logits, teacher, -1, self.kind, self.beta, self.scale
+            logits, teacher, *self.options
         )
         return values, statistics
 
@@ -307,14 +308,7 @@ class _Chunks:
             if any(needed):
                 grads = of_rows if scale is None else of_rows * scale
                 grad_logits = _C.divergence_gradient(
-                    grads.to(values.dtype),
-                    logits,
-                    teacher,
-                    -1,
-                    self.kind,
-                    self.beta,
-                    self.scale,
-                    statistics,
+                    grads.to(values.dtype), logits, teacher, *self.options, statistics
                 )
                 gradients.add(part, chunk, grad_logits)
             del logits, teacher  # before the next are made
@@ -326,14 +320,7 @@ class _Chunks:
         logits, teacher = self.both(slice(None), of)
         values, statistics = self.rows(logits, teacher)
         grad: Tensor = torch.ops.activations_ext.row_divergence_backward(
-            factors.to(values.dtype),
-            logits,
-            teacher,
-            -1,
-            self.kind,
-            self.beta,
-            self.scale,
-            statistics,
+            factors.to(values.dtype), logits, teacher, *self.options, statistics
         )
         grad = grad.to(of.weight.dtype)
         return grad @ of.weight, grad.t() @ of.hidden, grad.sum(0)
